@@ -1,0 +1,38 @@
+# Two commands matter to a newcomer: `make demo` shows the main job, `make test` proves it. Both make .venv first.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test lint chaos bench clean
+
+demo: $(STAMP)
+	$(BIN)/springline demo
+
+test: $(STAMP)
+	$(BIN)/pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	MYPYPATH=$(VENV)/typing $(BIN)/mypy -p springline
+
+# Longer than `make test` runs it: SPRINGLINE_CHAOS_KILLS and SPRINGLINE_CHAOS_SEED choose how long and which.
+chaos: $(STAMP)
+	SPRINGLINE_CHAOS_KILLS=$${SPRINGLINE_CHAOS_KILLS:-200} $(BIN)/pytest tests/chaos --timeout 1800
+
+bench: $(STAMP)
+	$(BIN)/python -m springline.bench
+
+# The root of this repository is the package itself. mypy finds it through a link kept in the virtual environment,
+# outside the tree it checks.
+$(STAMP): setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
+	mkdir -p $(VENV)/typing
+	ln -sfn "$(CURDIR)" $(VENV)/typing/springline
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,36 @@
+"""springline: keeps paired devices connected.
+
+Two devices are paired once, with twelve words. From then on they find each other, connect, and stay connected; whatever
+breaks comes back by itself. Start with :class:`Node`; ``README.rst`` shows how.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from springline.control import Control as Control
+    from springline.node import Node as Node
+    from springline.protocols.handler import ProtocolHandler as ProtocolHandler
+    from springline.protocols.message import Custom as Custom
+    from springline.protocols.message import DeviceMessage as DeviceMessage
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Node": "springline.node",
+    "Control": "springline.control",
+    "ProtocolHandler": "springline.protocols.handler",
+    "Custom": "springline.protocols.message",
+    "DeviceMessage": "springline.protocols.message",
+}
+
+__all__ = ["Control", "Custom", "DeviceMessage", "Node", "ProtocolHandler", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: ``springline --help`` needs no actor engine."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'springline' has no attribute {name!r}")

@@ -1,0 +1,90 @@
+"""A secret cell: a few bytes of kernel memory, reached by a descriptor only, never by a name or a disk.
+
+It carries what opens the store from whoever knows it to the Keystore, and keeps what a killed Keystore needs to come
+back without a question. Its life has two stages:
+
+1. The app writes the **passphrase** into a new cell and hands the descriptor down the tree.
+2. The Keystore derives the **unlock key** from it once (Argon2id), writes the key over the passphrase and seals the
+   cell. Everybody who holds the descriptor now holds a cell with the key: app, supervisor, the next Keystore. No
+   message has to tell them.
+
+The order of the bytes written makes each step safe to be killed after: key first, then the one byte that says which of
+the two counts, then the wiping. Supervisors hold the descriptor and never look; the page is not swapped out where the
+limits allow locking. On Linux a sealed memfd; elsewhere anonymous POSIX shared memory, which cannot be sealed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import secrets
+
+from springline.errors import InternalFault, Misuse
+
+SIZE = 4096
+LONGEST = 1024
+"""Bytes a passphrase may have."""
+
+_KIND, _LENGTH, _KEY, _PASSPHRASE = 0, 2, 32, 64
+_IS_PASSPHRASE, _IS_KEY = 1, 2
+KEY_SIZE = 32
+
+
+def new_cell(passphrase: bytes) -> int:
+    """A new cell that holds ``passphrase``.
+
+    :param passphrase: 0 to 1,024 bytes.
+    :returns: a close-on-exec descriptor, the caller's to close.
+    :raises Misuse: it is too long.
+    """
+    if len(passphrase) > LONGEST:
+        raise Misuse(f"a passphrase of {len(passphrase)} bytes is too long", f"use at most {LONGEST} bytes")
+    fd = _memory()
+    with mmap.mmap(fd, SIZE) as cell:
+        cell[_LENGTH : _LENGTH + 2] = len(passphrase).to_bytes(2, "big")
+        cell[_PASSPHRASE : _PASSPHRASE + len(passphrase)] = passphrase
+        cell[_KIND] = _IS_PASSPHRASE
+    return fd
+
+
+def passphrase_in(fd: int) -> bytes | None:
+    """The passphrase in the cell, or None once it holds the unlock key."""
+    with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as cell:
+        if cell[_KIND] != _IS_PASSPHRASE:
+            return None
+        length = int.from_bytes(cell[_LENGTH : _LENGTH + 2], "big")
+        return cell[_PASSPHRASE : _PASSPHRASE + length]
+
+
+def key_in(fd: int) -> bytes | None:
+    """The 32-byte unlock key in the cell, or None while it still holds the passphrase."""
+    with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as cell:
+        return cell[_KEY : _KEY + KEY_SIZE] if cell[_KIND] == _IS_KEY else None
+
+
+def keep_key(fd: int, key: bytes) -> None:
+    """Replace the passphrase in the cell by the unlock key, and seal it."""
+    if len(key) != KEY_SIZE:
+        raise InternalFault(f"an unlock key has {KEY_SIZE} bytes, not {len(key)}")
+    with mmap.mmap(fd, SIZE) as cell:
+        cell[_KEY : _KEY + KEY_SIZE] = key
+        cell[_KIND] = _IS_KEY
+        cell[_PASSPHRASE : _PASSPHRASE + LONGEST] = bytes(LONGEST)
+        cell[_LENGTH : _LENGTH + 2] = bytes(2)
+    if hasattr(fcntl, "F_ADD_SEALS"):
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+
+
+def _memory() -> int:
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("springline-cell", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    else:  # macOS: a shared-memory object whose name is gone before anybody could look for it
+        import _posixshmem
+
+        name = f"/springline-{secrets.token_hex(8)}"
+        fd = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
+        _posixshmem.shm_unlink(name)
+    os.ftruncate(fd, SIZE)
+    return fd

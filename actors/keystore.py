@@ -1,0 +1,287 @@
+"""Keystore: the only process that holds long-term secrets.
+
+The rule: others bring bytes and get bytes back. It does the static-key part of every handshake, signs and commits
+pairings, and reads and writes everything that is sealed at rest. No long-term key ever leaves it; what leaves are the
+keys of one session.
+
+Why a replayed first message gets no answer twice: the tags of recent ones are remembered. One older than that gets an
+answer but no session, because the transport waits for a message that only the true initiator can make.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from nacl.bindings import crypto_scalarmult
+
+from springline.actors import cell
+from springline.actors.messages import (
+    Answered,
+    AnswerHandshake,
+    Authenticated,
+    BeginHandshake,
+    BeginPairing,
+    Begun,
+    CommitPairing,
+    Contact,
+    FinishHandshake,
+    ListDevices,
+    PairingStep,
+    PairingStepped,
+    SawAt,
+    SetAutoConnect,
+    SetTrust,
+    SignPairing,
+    WhoAmI,
+)
+from springline.actors.shell import Sender, Shell, receives
+from springline.actors.wire import Fd
+from springline.errors import InternalFault, Malformed, Misuse, Refused, UnknownDevice
+from springline.store.devices import PairedDevice, TrustLevel
+from springline.store.identity import PAIRING_CONTEXT, DeviceInfo
+from springline.store.layout import Layout
+from springline.store.sessions import relationship_key
+from springline.store.vault import Vault
+from springline.transport import hello
+from springline.transport.address import Address
+from springline.transport.hello import Hello
+from springline.transport.noise import CONNECT, MAC_SIZE, PAIR, Handshake, mac1, mac1_key
+
+log = logging.getLogger("springline.keystore")
+
+MOST_HANDSHAKES = 512
+"""Handshakes begun and not finished; beyond that the oldest is forgotten."""
+
+MOST_SEEN = 4096
+"""First messages remembered against replay."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeystoreArgs:
+    """Where the store is, and the cell that opens it.
+
+    :param data_dir: path of the data directory.
+    :param cell: descriptor of a secret cell (``actors/cell.py``).
+    """
+
+    data_dir: str
+    cell: Fd
+
+
+@dataclass(slots=True)
+class _Open:
+    """A handshake under way: with a device we dial, or (device None) with whoever knows the words."""
+
+    handshake: Handshake = field(repr=False)
+    device: UUID | None
+
+
+class Keystore(Shell):
+    """Answers the handshake, pairing and device messages of ``actors/messages.py``."""
+
+    def start(self, args: KeystoreArgs) -> None:
+        """Open the store with what the cell holds."""
+        layout = Layout(args.data_dir)
+        key = cell.key_in(args.cell.fileno())
+        if key is None:
+            passphrase = cell.passphrase_in(args.cell.fileno())
+            self._vault = Vault.unlock(layout, passphrase or b"")
+            cell.keep_key(args.cell.fileno(), self._vault.unlock_key)
+        else:
+            self._vault = Vault.unlock_with(layout, key)
+        self._handles = itertools.count(1)
+        self._open: OrderedDict[int, _Open] = OrderedDict()
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+        # Above what a former life of this process has assigned, unless the clock was set back: then the older session
+        # is found dead by its probe instead of being replaced at once.
+        self._epoch_floor = int(time.time() * 1000)
+        self._epochs: dict[UUID, int] = {}
+
+    # -- who is who ------------------------------------------------------------------------------------------------
+
+    @receives(WhoAmI)
+    def who_am_i(self, message: WhoAmI, sender: Sender) -> DeviceInfo:
+        """The public side of this device."""
+        return self._vault.identity.info(self._vault.config.name)
+
+    @receives(ListDevices)
+    def list_devices(self, message: ListDevices, sender: Sender) -> tuple[PairedDevice, ...]:
+        """Every paired device, revoked ones included."""
+        return tuple(self._vault.devices())
+
+    @receives(Contact)
+    def contact(self, message: Contact, sender: Sender) -> tuple[Address, ...]:
+        """The device's known addresses, last good first."""
+        self._device(message.device)
+        return tuple(Address.parse(text) for text in self._vault.preferences(message.device).known_addresses)
+
+    @receives(SawAt)
+    def saw_at(self, message: SawAt, sender: Sender) -> None:
+        """Remember that the device was there, and where it can be dialled."""
+        if message.address is not None:
+            self._vault.remember_address(message.device, str(message.address))
+        self._vault.seen(message.device, _now())
+
+    @receives(SetAutoConnect)
+    def set_auto_connect(self, message: SetAutoConnect, sender: Sender) -> None:
+        """Keep what the user wants of this link."""
+        self._vault.set_auto_connect(message.device, message.wanted, _now())
+
+    @receives(SetTrust)
+    def set_trust(self, message: SetTrust, sender: Sender) -> PairedDevice:
+        """Change the trust in a device."""
+        self._device(message.device)
+        if message.trust is TrustLevel.REVOKED:
+            self._vault.revoke(message.device, _now())
+        else:
+            self._vault.set_trust(message.device, message.trust, _now())
+        return self._device(message.device)
+
+    def _device(self, device: UUID) -> PairedDevice:
+        found = self._vault.device(device)
+        if found is None:
+            raise UnknownDevice(f"no device {device} is paired")
+        return found
+
+    # -- connect ---------------------------------------------------------------------------------------------------
+
+    @receives(BeginHandshake)
+    def begin(self, message: BeginHandshake, sender: Sender) -> Begun:
+        """Noise message 1 to a device we dial."""
+        device = self._welcome(self._device(message.device))
+        handshake = Handshake.initiate(
+            CONNECT,
+            self._vault.identity.static_private,
+            remote_static=device.info.static_key,
+            psk=self._vault.relationship_key(device.info.device_id),
+        )
+        first = handshake.write(Hello(epoch=self._epoch(message.device)).encode())
+        frame = mac1(mac1_key(device.info.static_key), first) + first
+        return Begun(self._keep(handshake, message.device), frame)
+
+    @receives(FinishHandshake)
+    def finish(self, message: FinishHandshake, sender: Sender) -> Authenticated:
+        """Noise message 2 from the device we dialled."""
+        under_way = self._take(message.handle)
+        device = under_way.device
+        if device is None:
+            raise InternalFault("a pairing handshake cannot end as a connection")
+        theirs = hello.decode_untrusted(under_way.handshake.read(message.frame))
+        if Hello().agree(theirs) is None:
+            raise Refused(f"the device speaks version {theirs.lowest} only", "update the older of the two")
+        self._epochs[device] = max(self._epoch(device), theirs.epoch)
+        return Authenticated(device, under_way.handshake.keys(), theirs.epoch)
+
+    @receives(AnswerHandshake)
+    def answer(self, message: AnswerHandshake, sender: Sender) -> Answered:
+        """Noise message 1 from a device that dials us: who is it, and what do we answer?"""
+        tag, first = message.frame[:MAC_SIZE], message.frame[MAC_SIZE:]
+        if tag in self._seen:
+            raise Refused("this first message has been seen before")
+        self._seen[tag] = None
+        if len(self._seen) > MOST_SEEN:
+            self._seen.popitem(last=False)
+        handshake = Handshake.respond(CONNECT, self._vault.identity.static_private)
+        theirs = hello.decode_untrusted(handshake.read(first))
+        found = self._vault.by_static_key(handshake.remote_static)
+        if found is None:
+            raise Refused("the caller is not paired")
+        device = self._welcome(found).info.device_id
+        version = Hello().agree(theirs)
+        if version is None:
+            raise Refused(f"the caller speaks versions {theirs.lowest} to {theirs.highest} only")
+        epoch = max(theirs.epoch, self._epoch(device)) + 1
+        self._epochs[device] = epoch
+        handshake.set_psk(self._vault.relationship_key(device))
+        frame = handshake.write(Hello(version, version, epoch).encode())
+        return Answered(frame, Authenticated(device, handshake.keys(), epoch))
+
+    def _welcome(self, device: PairedDevice) -> PairedDevice:
+        if device.trust in (TrustLevel.REVOKED, TrustLevel.EXPIRED):
+            raise Refused(f"{device.info.name} is {device.trust.value}", "pair it again")
+        return device
+
+    def _epoch(self, device: UUID) -> int:
+        return self._epochs.get(device, self._epoch_floor)
+
+    def _keep(self, handshake: Handshake, device: UUID | None) -> int:
+        handle = next(self._handles)
+        self._open[handle] = _Open(handshake, device)
+        if len(self._open) > MOST_HANDSHAKES:
+            self._open.popitem(last=False)
+        return handle
+
+    def _take(self, handle: int) -> _Open:
+        under_way = self._open.pop(handle, None)
+        if under_way is None:
+            raise Refused("the handshake was forgotten", "try again")
+        return under_way
+
+    # -- pair ------------------------------------------------------------------------------------------------------
+
+    @receives(BeginPairing)
+    def begin_pairing(self, message: BeginPairing, sender: Sender) -> int:
+        """Open an XXpsk0 handshake for the Pairing actor."""
+        make = Handshake.initiate if message.initiator else Handshake.respond
+        handshake = make(PAIR, self._vault.identity.static_private, psk=message.psk)
+        return self._keep(handshake, None)
+
+    @receives(PairingStep)
+    def pairing_step(self, message: PairingStep, sender: Sender) -> PairingStepped:
+        """One message in, one message out, until both are through."""
+        under_way = self._pairing(message.handle)
+        handshake = under_way.handshake
+        try:
+            if message.message is not None:
+                handshake.read(message.message)
+            reply = None if handshake.finished else handshake.write(hello_padding(handshake))
+        except Malformed:
+            del self._open[message.handle]
+            raise
+        if not handshake.finished:
+            return PairingStepped(reply)
+        return PairingStepped(reply, handshake.keys(), handshake.remote_static)
+
+    @receives(SignPairing)
+    def sign_pairing(self, message: SignPairing, sender: Sender) -> bytes:
+        """Sign a pairing statement, and nothing else: the context keeps the signature from meaning anything more."""
+        return self._vault.identity.sign(message.statement, PAIRING_CONTEXT)
+
+    @receives(CommitPairing)
+    def commit_pairing(self, message: CommitPairing, sender: Sender) -> PairedDevice:
+        """Derive the relationship key and store the device.
+
+        The key needs the static-static secret, which only the two Keystores can compute: whoever runs the
+        conversation learns nothing that opens a later connection.
+        """
+        handshake = self._take(message.handle).handshake
+        info = message.info
+        if not handshake.finished or handshake.remote_static != info.static_key:
+            raise Misuse("the pairing's device is not the one the handshake has authenticated")
+        own = self._vault.identity
+        shared = crypto_scalarmult(own.static_private, info.static_key)
+        key = relationship_key(
+            shared, handshake.hash, {own.device_id: message.mine, info.device_id: message.theirs}
+        )
+        return self._vault.pair(info, key, info.addresses, _now())
+
+    def _pairing(self, handle: int) -> _Open:
+        under_way = self._open.get(handle)
+        if under_way is None or under_way.device is not None:
+            raise Refused("the pairing was forgotten", "start it again with new words")
+        return under_way
+
+
+def hello_padding(handshake: Handshake) -> bytes:
+    """The payload of a pairing message: nothing, in the length the pattern wants."""
+    return handshake.padding()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

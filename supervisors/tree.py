@@ -1,0 +1,61 @@
+"""The node's whole process tree, as data, on one page.
+
+The rule: what runs, in which order it starts, and what a crash takes with it is said here and nowhere else. The order
+is the order of need: the Keystore opens the store before anybody asks for a handshake; handlers are up before a link
+can bring them messages; connections come last. Stopping goes the other way round.
+
+A crash of one child leaves its siblings alone (``one_for_one``): they find each other by name, so a sibling reborn
+under its name is simply there again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from springline.actors.events import EventHub
+from springline.actors.keystore import Keystore, KeystoreArgs
+from springline.actors.tcp import TcpArgs, TcpTransport
+from springline.protocols.echo.handler import Echo
+from springline.protocols.files.handler import Files, FilesArgs
+from springline.protocols.handler import ProtocolHandler
+from springline.protocols.pairing.actor import Pairing, PairingArgs
+from springline.supervisors.connections import ConnectionManager
+from springline.supervisors.spec import ChildSpec, Excess, SupervisorSpec
+from springline.supervisors.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class NodeArgs:
+    """What a node's tree is made from.
+
+    :param incoming: folder for received files.
+    :param handlers: further protocol handlers and what each is begun with.
+    """
+
+    keystore: KeystoreArgs
+    tcp: TcpArgs
+    incoming: str
+    handlers: Sequence[tuple[type[ProtocolHandler], Any]] = ()
+
+
+def node_tree(args: NodeArgs) -> SupervisorSpec:
+    """The spec of the NodeSupervisor."""
+    handlers = (
+        ChildSpec(Echo.protocol, Echo),
+        ChildSpec(Files.protocol, Files, FilesArgs(args.incoming)),
+        *(ChildSpec(handler.protocol, handler, given) for handler, given in args.handlers),
+    )
+    return SupervisorSpec(
+        children=(
+            ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),
+            ChildSpec("events", EventHub),
+            ChildSpec("protocols", Supervisor, SupervisorSpec(handlers, excess=Excess.QUARANTINE)),
+            ChildSpec("transports", Supervisor, SupervisorSpec((ChildSpec("tcp", TcpTransport, args.tcp),))),
+            ChildSpec("pairing", Pairing, PairingArgs()),
+            ChildSpec("connections", ConnectionManager, ConnectionManager.spec()),
+        ),
+        intensity=30,
+        period=10.0,
+    )

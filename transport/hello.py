@@ -1,0 +1,71 @@
+"""What the two sides say inside the first two handshake messages: versions, features and the session's epoch.
+
+Layout: CBOR map ``{"v": [lowest, highest], "f": [feature, …], "e": epoch}``, padded with zeros to ``FIRST_PAYLOAD``
+bytes by ``noise.pad``, so that every handshake has the same length on the wire. The responder answers with the one
+version it chose (lowest = highest) and the epoch it assigned. Unknown keys are ignored: room for later versions.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import cbor2
+
+from springline.errors import Malformed
+from springline.transport.noise import FIRST_PAYLOAD, pad, unpad_untrusted
+
+VERSION = 1
+MOST_EPOCH = 2**63 - 1
+_MOST_FEATURES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """One side's part of the agreement.
+
+    :param lowest: oldest protocol version spoken. :param highest: newest.
+    :param epoch: initiator: the highest epoch known for this pair, responder: the one assigned (``0 … 2**63-1``).
+    :param features: short ASCII names.
+    """
+
+    lowest: int = VERSION
+    highest: int = VERSION
+    epoch: int = 0
+    features: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        """``FIRST_PAYLOAD`` bytes."""
+        fields = {"v": [self.lowest, self.highest], "f": list(self.features), "e": self.epoch}
+        return pad(cbor2.dumps(fields), FIRST_PAYLOAD)
+
+    def agree(self, other: Hello) -> int | None:
+        """The newest version both speak, or None."""
+        newest = min(self.highest, other.highest)
+        return newest if newest >= max(self.lowest, other.lowest) else None
+
+
+def decode_untrusted(payload: bytes) -> Hello:
+    """Parse an authenticated peer's hello. :raises Malformed: it is not one."""
+    try:
+        fields = cbor2.load(io.BytesIO(unpad_untrusted(payload)))
+    except (cbor2.CBORDecodeError, ValueError, RecursionError, MemoryError) as error:
+        raise Malformed("the hello is not CBOR") from error
+    if not isinstance(fields, dict):
+        raise Malformed("the hello is not a map")
+    versions, features, epoch = fields.get("v"), fields.get("f", []), fields.get("e")
+    if not (isinstance(versions, list) and len(versions) == 2 and all(_small(v, 65535) for v in versions)):
+        raise Malformed("the hello has no version range")
+    if not _small(epoch, MOST_EPOCH):
+        raise Malformed("the hello has no epoch")
+    if not (isinstance(features, list) and len(features) <= _MOST_FEATURES and all(_name(f) for f in features)):
+        raise Malformed("the hello's features are not names")
+    return Hello(versions[0], versions[1], epoch, tuple(features))
+
+
+def _small(value: object, most: int) -> bool:
+    return type(value) is int and 0 <= value <= most
+
+
+def _name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 16 and value.isascii()

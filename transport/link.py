@@ -1,0 +1,418 @@
+"""The life of the link to one paired device: one table of legal transitions and a pure ``step``.
+
+The rule: ``step(state, event, now, random) → (state, effects)`` is all there is, free of sockets, clock and randomness.
+A pair (phase, event) that is missing from ``TABLE`` is an error in our code, never in the peer's. Every phase that waits
+for something has a deadline, so a lost answer can delay the link but never park it.
+
+    ======================  ==============================================================================
+    phase                   meaning
+    ======================  ==============================================================================
+    DISCONNECTED            not wanted: the user said so, or nobody has asked yet
+    CONNECTING              a dial is in flight; no socket yet
+    AUTHENTICATING          a dial is in flight; a socket is up, the handshake is running
+    CONNECTED               an authenticated session carries frames
+    RECONNECTING            wanted, no session, waiting for the next attempt
+    FAILED                  over for good: revoked. Never left.
+    ======================  ==============================================================================
+
+Three rules keep two devices out of the known traps:
+
+* *One dial in flight.* An attempt has a number; results of older attempts are stale and change nothing.
+* *A newer authenticated session replaces the older one at once*; "already connected" never refuses anybody
+  (Syncthing 5224, 9337). Which of two is newer is decided by the session's epoch, a Lamport counter that the responder
+  assigns above everything it has seen; both sides know both epochs, so both keep the same session. Equal epochs mean
+  that both dialled at the same moment: then the one dialled by the lower device id stays.
+* *A session proves itself*: one that ends within ``SETTLED`` seconds counts as a failure, so a peer that accepts and
+  hangs up is met with backoff rather than with a storm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from springline.errors import InternalFault
+
+DIAL_DEADLINE = 15.0
+"""Seconds a dial may take in all, the handshake included; the transport's own limits are shorter."""
+
+SETTLED = 1.0
+"""Seconds after which a session counts as a success and resets the backoff."""
+
+
+class Phase(Enum):
+    """The public states of a link; their values are what users see."""
+
+    DISCONNECTED = "Disconnected"
+    CONNECTING = "Connecting"
+    AUTHENTICATING = "Authenticating"
+    CONNECTED = "Connected"
+    RECONNECTING = "Reconnecting"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How long to wait before attempt n after n-1 failures: ``first * factor**(n-1)``, at most ``cap``, full jitter.
+
+    Full jitter (a uniform draw from zero to the bound) spreads devices that lost the same network.
+    """
+
+    first: float = 0.1
+    factor: float = 2.0
+    cap: float = 30.0
+
+    def delay(self, failures: int, random: float) -> float:
+        """Seconds to wait.
+
+        :param failures: consecutive failures so far, at least 1.
+        :param random: a uniform draw from [0, 1).
+        """
+        exponent = min(failures - 1, 64)
+        return min(self.cap, self.first * self.factor**exponent) * random
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """One authenticated session, as the machine sees it.
+
+    :param id: local number, unique in this process.
+    :param epoch: the Lamport epoch the responder assigned.
+    :param by_lower_id: True if the device with the lower id dialled.
+    """
+
+    id: int
+    epoch: int
+    by_lower_id: bool
+
+    def newer_than(self, other: SessionRef) -> bool:
+        """True if both sides are to keep this one of the two."""
+        return (self.epoch, self.by_lower_id) > (other.epoch, other.by_lower_id)
+
+
+# -- events: what happened -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The link shall be up: at start if auto-connect is on, or when the user asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """The user does not want the link any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The device is not to be trusted any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketUp:
+    """The dial of that attempt has a socket; the handshake begins."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """The dial of that attempt came to nothing."""
+
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Established:
+    """A session is authenticated: dialled by us (``attempt``) or by the peer (``attempt`` is None)."""
+
+    session: SessionRef
+    attempt: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """That session's socket closed, broke, or was found dead."""
+
+    session_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something suggests that a dial would succeed now; forget the backoff."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineDue:
+    """The clock reached ``state.deadline``."""
+
+
+Event = Wanted | Unwanted | Revoked | SocketUp | DialFailed | Established | SessionLost | Hint | DeadlineDue
+
+
+# -- effects: what to do about it ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Ask the transport to dial; report with this attempt number."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelDial:
+    """The result of this attempt is not wanted any more."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """From now on this session carries the link's frames."""
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Say goodbye on this session and close it."""
+
+    session_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The phase changed, or the session under it; for observers."""
+
+    before: Phase
+    after: Phase
+    reason: str
+
+
+Effect = Dial | CancelDial | Adopt | Close | Changed
+
+
+# -- state ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkState:
+    """Everything the machine remembers.
+
+    :param since: when the phase was entered (monotonic seconds, as all times here).
+    :param reason: why it was entered, one line.
+    :param attempt: number of the latest dial; it is in flight if ``dialling``.
+    :param failures: consecutive failures, for the backoff.
+    :param deadline: when :class:`DeadlineDue` is to be delivered, or None.
+    """
+
+    phase: Phase = Phase.DISCONNECTED
+    since: float = 0.0
+    reason: str = "not asked to connect yet"
+    retry: Retry = Retry()
+    session: SessionRef | None = None
+    attempt: int = 0
+    dialling: bool = False
+    failures: int = 0
+    deadline: float | None = None
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One call of ``step``: the state being built, and what to do."""
+
+    state: LinkState
+    now: float
+    random: float
+    effects: list[Effect]
+
+    def enter(self, phase: Phase, reason: str, deadline: float | None) -> None:
+        before = self.state.phase
+        self.state = replace(self.state, phase=phase, since=self.now, reason=reason, deadline=deadline)
+        self.effects.append(Changed(before, phase, reason))
+
+    def dial(self, reason: str) -> None:
+        attempt = self.state.attempt + 1
+        self.state = replace(self.state, attempt=attempt, dialling=True)
+        self.effects.append(Dial(attempt))
+        self.enter(Phase.CONNECTING, reason, self.now + DIAL_DEADLINE)
+
+    def back_off(self, reason: str) -> None:
+        failures = self.state.failures + 1
+        self.state = replace(self.state, failures=failures, dialling=False)
+        self.enter(Phase.RECONNECTING, reason, self.now + self.state.retry.delay(failures, self.random))
+
+    def landed(self, attempt: int | None) -> None:
+        if attempt == self.state.attempt:
+            self.state = replace(self.state, dialling=False)
+
+    def drop_dial(self) -> None:
+        if self.state.dialling:
+            self.effects.append(CancelDial(self.state.attempt))
+            self.state = replace(self.state, dialling=False)
+
+    def drop_session(self, reason: str) -> None:
+        if self.state.session is not None:
+            self.effects.append(Close(self.state.session.id, reason))
+            self.state = replace(self.state, session=None)
+
+    def adopt(self, session: SessionRef, reason: str) -> None:
+        self.state = replace(self.state, session=session)
+        self.effects.append(Adopt(session.id))
+        self.enter(Phase.CONNECTED, reason, None)
+
+
+# -- transitions ---------------------------------------------------------------------------------------------------
+
+
+def _connect(turn: _Turn, _event: Event) -> None:
+    turn.state = replace(turn.state, failures=0)
+    turn.dial("asked to connect")
+
+
+def _hurry(turn: _Turn, event: Wanted | Hint) -> None:
+    turn.state = replace(turn.state, failures=0)
+    turn.dial(event.reason if isinstance(event, Hint) else "asked to connect")
+
+
+def _disconnect(turn: _Turn, _event: Event) -> None:
+    turn.drop_dial()
+    turn.drop_session("disconnected by the user")
+    turn.enter(Phase.DISCONNECTED, "disconnected by the user", None)
+
+
+def _revoke(turn: _Turn, _event: Event) -> None:
+    turn.drop_dial()
+    turn.drop_session("revoked")
+    turn.enter(Phase.FAILED, "revoked", None)
+
+
+def _socket_up(turn: _Turn, _event: Event) -> None:
+    turn.enter(Phase.AUTHENTICATING, "socket up, handshake running", turn.state.deadline)
+
+
+def _dial_failed(turn: _Turn, event: DialFailed) -> None:
+    turn.back_off(event.reason)
+
+
+def _dial_overdue(turn: _Turn, _event: Event) -> None:
+    turn.drop_dial()
+    turn.back_off(f"no answer from the transport in {DIAL_DEADLINE:g} s")
+
+
+def _try_again(turn: _Turn, _event: Event) -> None:
+    turn.dial(f"attempt {turn.state.failures + 1}")
+
+
+def _established(turn: _Turn, event: Established) -> None:
+    turn.landed(event.attempt)
+    turn.adopt(event.session, "connected" if event.attempt is not None else "connected by the other device")
+
+
+def _established_again(turn: _Turn, event: Established) -> None:
+    turn.landed(event.attempt)
+    current = turn.state.session
+    if current is not None and not event.session.newer_than(current):
+        turn.effects.append(Close(event.session.id, "an equal or newer session exists"))
+        return
+    turn.drop_session("replaced by a newer session")
+    turn.adopt(event.session, "replaced by a newer session")
+
+
+def _not_wanted(turn: _Turn, event: Established) -> None:
+    turn.effects.append(Close(event.session.id, "not wanted"))
+
+
+def _late_failure(turn: _Turn, _event: Event) -> None:
+    turn.state = replace(turn.state, dialling=False)
+
+
+def _lost(turn: _Turn, event: SessionLost) -> None:
+    settled = turn.now - turn.state.since >= SETTLED
+    turn.state = replace(turn.state, session=None, failures=0 if settled else turn.state.failures)
+    if turn.state.dialling:  # a dial that lost the race for this session may still bring the next one
+        turn.enter(Phase.CONNECTING, event.reason, turn.now + DIAL_DEADLINE)
+    else:
+        turn.back_off(event.reason)
+
+
+def _ignore(_turn: _Turn, _event: Event) -> None:
+    pass
+
+
+Transition = Callable[[_Turn, Any], None]
+P = Phase
+
+TABLE: dict[tuple[Phase, type], Transition] = {
+    (P.DISCONNECTED, Wanted): _connect,
+    (P.DISCONNECTED, Unwanted): _ignore,
+    (P.DISCONNECTED, Hint): _ignore,
+    (P.DISCONNECTED, Established): _not_wanted,
+    (P.CONNECTING, Wanted): _ignore,
+    (P.CONNECTING, Hint): _ignore,
+    (P.CONNECTING, SocketUp): _socket_up,
+    (P.CONNECTING, DialFailed): _dial_failed,
+    (P.CONNECTING, DeadlineDue): _dial_overdue,
+    (P.CONNECTING, Established): _established,
+    (P.AUTHENTICATING, Wanted): _ignore,
+    (P.AUTHENTICATING, Hint): _ignore,
+    (P.AUTHENTICATING, SocketUp): _ignore,
+    (P.AUTHENTICATING, DialFailed): _dial_failed,
+    (P.AUTHENTICATING, DeadlineDue): _dial_overdue,
+    (P.AUTHENTICATING, Established): _established,
+    (P.CONNECTED, Wanted): _ignore,
+    (P.CONNECTED, Hint): _ignore,  # the session probes itself
+    (P.CONNECTED, SocketUp): _ignore,
+    (P.CONNECTED, DialFailed): _late_failure,
+    (P.CONNECTED, Established): _established_again,
+    (P.CONNECTED, SessionLost): _lost,
+    (P.RECONNECTING, Wanted): _hurry,
+    (P.RECONNECTING, Hint): _hurry,
+    (P.RECONNECTING, DeadlineDue): _try_again,
+    (P.RECONNECTING, Established): _established,
+    (P.FAILED, Wanted): _ignore,
+    (P.FAILED, Unwanted): _ignore,
+    (P.FAILED, Revoked): _ignore,
+    (P.FAILED, Hint): _ignore,
+    (P.FAILED, Established): _not_wanted,
+    **{(phase, Unwanted): _disconnect for phase in (P.CONNECTING, P.AUTHENTICATING, P.CONNECTED, P.RECONNECTING)},
+    **{(phase, Revoked): _revoke for phase in Phase if phase is not P.FAILED},
+}
+
+
+def is_stale(state: LinkState, event: Event, now: float) -> bool:
+    """True if the event is about a dial, session or deadline that the machine has already left behind."""
+    match event:
+        case SocketUp(attempt=attempt) | DialFailed(attempt=attempt):
+            return not (state.dialling and attempt == state.attempt)
+        case SessionLost(session_id=session_id):
+            return state.session is None or state.session.id != session_id
+        case DeadlineDue():
+            return state.deadline is None or now < state.deadline
+        case _:
+            return False
+
+
+def step(state: LinkState, event: Event, now: float, random: float = 1.0) -> tuple[LinkState, tuple[Effect, ...]]:
+    """What the link does about ``event``.
+
+    :param now: monotonic seconds.
+    :param random: a uniform draw from [0, 1) for the jitter of the next delay.
+    :raises InternalFault: the table does not know this event in this phase.
+    """
+    if is_stale(state, event, now):
+        return state, ()
+    transition = TABLE.get((state.phase, type(event)))
+    if transition is None:
+        raise InternalFault(f"the link knows no {type(event).__name__} while {state.phase.value}")
+    turn = _Turn(state, now, random, [])
+    transition(turn, event)
+    return turn.state, tuple(turn.effects)
