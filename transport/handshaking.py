@@ -1,8 +1,8 @@
 """The handshake's few frames on a socket: exact sizes, a deadline, and not one byte read beyond.
 
 The rule: whatever is read here may come from a stranger, so nothing is read that has not been asked for by size, and
-everything must be over within :data:`DEADLINE` seconds. A socket that leaves here has no bytes buffered in Python and can be
-handed to another process as a bare descriptor.
+everything must be over within :data:`DEADLINE` seconds. A socket that leaves here has no bytes buffered in Python and
+can be handed to another process as a bare descriptor.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The life of the link to one paired device: one table of legal transitions and a pure ``step``.
 
 The rule: ``step(state, event, now, random) → (state, effects)`` is all there is, free of sockets, clock and randomness.
-A pair (phase, event) that is missing from ``TABLE`` is an error in our code, never in the peer's. Every phase that waits
-for something has a deadline, so a lost answer can delay the link but never park it.
+A pair (phase, event) that is missing from ``TABLE`` is an error in our code, never in the peer's. Every phase that
+waits for something has a deadline, so a lost answer can delay the link but never park it.
 
     ======================  ==============================================================================
     phase                   meaning

@@ -1,0 +1,378 @@
+"""The actor engine's transport over our own bus: Thespian's actors, our mailboxes.
+
+The rule: Thespian decides what is sent to whom and when an actor's method runs; this file carries it. The engine's own
+network bases are never used: they listen on all interfaces and unpickle what strangers send.
+
+What differs from a stock base, and why:
+
+* One mailbox per actor (``wire.Mailbox``), no connections; a full target delays only what is sent to it.
+* A message to the dead vanishes, as the kernel says at once that nobody is there. The engine is not told: it would
+  remember the address as dead for good, and a *name* is reborn. Parents hear of a child's end by SIGCHLD.
+* Children are forked without multiprocessing's two sentinel pipes, which stay open in the parent and are inherited by
+  every later child, and with a lifeline instead (``guard``).
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import select
+import sys
+import weakref
+from multiprocessing import popen_fork
+from multiprocessing.context import ForkContext, ForkProcess
+from typing import Any
+
+from thespian.actors import ActorAddress, ActorExitRequest, ActorSystem
+from thespian.system.addressManager import ActorLocalAddress
+from thespian.system.messages.multiproc import ChildMayHaveDied
+from thespian.system.multiprocCommon import multiprocessCommon
+from thespian.system.timing import currentTime
+from thespian.system.transport import (
+    ExternalInterfaceTransportInit,
+    ReceiveEnvelope,
+    SendStatus,
+    Thespian__Run_Expired,
+    Thespian__Run_HandlerResult,
+    Thespian__Run_Terminated,
+    Thespian__UpdateWork,
+    TransmitOnly,
+    TransportInit__Base,
+)
+from thespian.system.transport.asyncTransportBase import asyncTransportBase
+from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
+
+from springline.actors import guard
+from springline.actors.wire import Datagram, Mailbox, Sent, alive, check_directory, encode
+from springline.errors import NotRunning
+
+BASE = "springlineBus"
+"""Name of this system base, as given to ``ActorSystem``."""
+
+DIRECTORY = "springline bus directory"
+"""The capability that says where the bus is."""
+
+ADMIN = "admin"
+
+_BATCH = 64
+"""Datagrams taken at a time, so that a flood can't keep a process from its timers."""
+
+
+# -- addresses -----------------------------------------------------------------------------------------------------
+
+
+class BusAddress:
+    """Inside of an ``ActorAddress``: the path of a mailbox, or of a name."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BusAddress) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    def __str__(self) -> str:
+        return os.path.basename(self.path)
+
+    def isLocalAddr(self) -> bool:
+        """All of the bus is on this machine."""
+        return True
+
+    def isSameSystem(self, _other: object) -> bool:
+        """And one system."""
+        return True
+
+
+def address(target: str, directory: str) -> ActorAddress:
+    """The engine's address of a registered name or a bus path."""
+    return ActorAddress(BusAddress(target if "/" in target else os.path.join(directory, target)))
+
+
+def path_of(actor: ActorAddress) -> str:
+    """The bus path of an actor's address; ``""`` for a child that has not said hello yet."""
+    return str(getattr(actor.addressDetails, "path", ""))
+
+
+# -- processes -----------------------------------------------------------------------------------------------------
+
+
+class _Popen(popen_fork.Popen):
+    """A fork with a lifeline and without sentinel pipes."""
+
+    def _launch(self, process_obj: Any) -> None:
+        guard.extend()
+        self.finalizer = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                code = process_obj._bootstrap()
+            finally:
+                os._exit(code)
+        self.sentinel = -1
+
+
+class _Process(ForkProcess):
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        return _Popen(process_obj)
+
+
+class _Context(ForkContext):
+    Process = _Process
+
+
+def child_pid(actor: Any, path: str) -> int | None:
+    """Process id of the child of ``actor`` at bus path ``path``; None once it is reaped."""
+    for child in getattr(actor._myRef, "_child_procs", ()):
+        real = getattr(child, "childRealAddr", None)
+        if real is not None and path_of(real) == path:
+            return int(child.childProc.pid)
+    return None
+
+
+# -- the transport -------------------------------------------------------------------------------------------------
+
+
+class _Endpoint(TransportInit__Base):  # type: ignore[misc]
+    """What a new process needs to make its transport."""
+
+    def __init__(self, instance: int | None, own: ActorAddress | None, parent: ActorAddress, admin: ActorAddress) -> None:
+        self.addrInst = instance
+        self.own = own
+        self.parent = parent
+        self.admin = admin
+
+
+_open: weakref.WeakSet[BusTransport] = weakref.WeakSet()
+
+
+class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[misc]
+    """Thespian's transport interface over one :class:`Mailbox`."""
+
+    def __init__(self, init: Any, *args: Any) -> None:
+        super().__init__()
+        own = None
+        if isinstance(init, ExternalInterfaceTransportInit):
+            self._adminAddr = self.getAdminAddr(args[0])
+        elif isinstance(init, _Endpoint):
+            own, self._adminAddr = init.own, init.admin
+            guard.watch()
+        else:
+            self._adminAddr = init
+        directory = os.path.dirname(path_of(self._adminAddr))
+        if own is not None and not alive(path_of(own)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path_of(own))
+        self._mailbox: Mailbox | None = Mailbox(directory, os.path.basename(path_of(own)) if own else None)
+        self.myAddress = own or address(self._mailbox.path, directory)
+        self._wake_r, self._wake_w = os.pipe()
+        os.set_blocking(self._wake_r, False)
+        os.set_blocking(self._wake_w, False)
+        self._received: collections.deque[Any] = collections.deque()
+        self._check_children = self._shut_down = False
+        self._aborting: Any = None
+        _open.add(self)
+
+    # -- addresses -------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def getAdminAddr(capabilities: dict[str, Any]) -> ActorAddress:
+        """Where the admin of that system is."""
+        check_directory(capabilities[DIRECTORY])
+        return address(ADMIN, capabilities[DIRECTORY])
+
+    @staticmethod
+    def getConventionAddress(_capabilities: dict[str, Any]) -> None:
+        """There is no convention of several systems."""
+
+    @staticmethod
+    def getAddressFromString(spec: str, adminRouting: bool = False) -> ActorAddress:
+        """The address with that path."""
+        return ActorAddress(BusAddress(spec))
+
+    @staticmethod
+    def probeAdmin(admin: ActorAddress) -> bool:
+        """Whether the admin is there."""
+        return alive(path_of(admin))
+
+    def external_transport_clone(self) -> BusTransport:
+        """A further endpoint for the app."""
+        return BusTransport(self._adminAddr)
+
+    def prepEndpoint(self, actor: ActorAddress, _capabilities: dict[str, Any]) -> _Endpoint:
+        """What a child at ``actor`` needs."""
+        local = isinstance(actor.addressDetails, ActorLocalAddress)
+        instance = actor.addressDetails.addressInstanceNum if local else None
+        return _Endpoint(instance, None if local else actor, self.myAddress, self._adminAddr)
+
+    def connectEndpoint(self, _endpoint: _Endpoint) -> None:
+        """Nothing to do: there are no connections."""
+
+    def protectedFileNumList(self) -> list[int]:
+        """Descriptors that must stay open."""
+        return [self.mailbox.fileno(), self._wake_r, self._wake_w]
+
+    def childResetFileNumList(self) -> list[int]:
+        """None: :func:`_in_child` has closed them."""
+        return []
+
+    def deadAddress(self, _manager: Any, _address: ActorAddress) -> None:
+        """Not remembered: the kernel knows who is alive, and names are reborn."""
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """This process's own. :raises NotRunning: it is closed."""
+        if self._mailbox is None:
+            raise NotRunning("the actor bus is closed")
+        return self._mailbox
+
+    def close(self) -> None:
+        """Close the mailbox and the pipe."""
+        if self._mailbox is not None:
+            self._mailbox.close()
+            self._drop()
+
+    def _drop(self) -> None:
+        self._mailbox = None
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    def _canSendNow(self) -> bool:
+        return True  # a full target has a backlog of its own and blocks nobody else
+
+    def serializer(self, intent: Any) -> Datagram:
+        """The message as a datagram."""
+        return encode(intent.message, self.mailbox.directory)
+
+    def _scheduleTransmitActual(self, intent: Any, has_exclusive_flag: bool = False) -> None:
+        datagram: Datagram = intent.serMsg
+        if intent.targetAddr == self.myAddress:
+            datagram.drop()
+            self._received.append(ReceiveEnvelope(intent.targetAddr, intent.message))
+            self._bump()
+            intent.tx_done(SendStatus.Sent)
+            return
+        sent = self.mailbox.post(path_of(intent.targetAddr), datagram)
+        if sent is Sent.QUEUED:
+            self._bump()
+        intent.tx_done(SendStatus.Failed if sent is Sent.REFUSED else SendStatus.Sent)
+
+    # -- receiving -------------------------------------------------------------------------------------------------
+
+    def _bump(self) -> None:
+        with contextlib.suppress(OSError):  # full: a wake-up is pending already
+            os.write(self._wake_w, b".")
+
+    def interrupt_wait(self, signal_shutdown: bool = False, check_children: bool = False) -> None:
+        """Called by signal handlers and other threads: have the loop look around."""
+        self._shut_down |= signal_shutdown
+        self._check_children |= check_children
+        self._bump()
+
+    def abort_run(self, drain: bool = False) -> None:
+        """Leave :meth:`run`."""
+        self._aborting = Thespian__Run_Terminated()
+
+    def _runWithExpiry(self, handler: Any) -> Any:
+        transmitting = handler is TransmitOnly or isinstance(handler, TransmitOnly)
+        self._aborting = None
+        while self._aborting is None:
+            envelope = None if transmitting else self._next()
+            if envelope is None:
+                if transmitting and not self.mailbox.pending():
+                    return 0
+                left = self.run_time.view(currentTime())
+                if left.expired():
+                    return Thespian__Run_Expired()
+                if self._wait(left.remainingSeconds()) and not self._busy():
+                    return Thespian__UpdateWork()
+                continue
+            if handler is None:
+                return envelope
+            result = Thespian__Run_HandlerResult(handler(envelope))
+            if not result:
+                return result
+        return self._aborting
+
+    def _busy(self) -> bool:
+        return bool(self._received or self._check_children or self._shut_down or self.mailbox.pending())
+
+    def _next(self) -> Any:
+        if self._check_children:
+            self._check_children = False
+            return ReceiveEnvelope(self.myAddress, ChildMayHaveDied())
+        if self._shut_down:
+            self._shut_down = False
+            return ReceiveEnvelope(self.myAddress, ActorExitRequest())
+        return self._received.popleft() if self._received else None
+
+    def _wait(self, seconds: float | None) -> bool:
+        """Wait for something to do, and do the bus's part of it; True if somebody bumped."""
+        poll = select.poll()
+        poll.register(self.mailbox.fileno(), select.POLLIN)
+        poll.register(self._wake_r, select.POLLIN)
+        for fd in self.mailbox.pending():
+            poll.register(fd, select.POLLOUT)
+        bumped = False
+        for fd, _ in poll.poll(None if seconds is None else max(0.0, seconds) * 1000):
+            if fd == self._wake_r:
+                bumped = True
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._wake_r, 4096)
+            elif fd == self.mailbox.fileno():
+                self._take()
+            else:
+                self.mailbox.flush(fd)
+        return bumped
+
+    def _take(self) -> None:
+        for _ in range(_BATCH):
+            received = self.mailbox.receive()
+            if received is None:
+                return
+            sender, message = received
+            self._received.append(ReceiveEnvelope(ActorAddress(BusAddress(sender)), message))
+
+
+def _in_child() -> None:
+    """Close what a fork has copied: a mailbox held open elsewhere would look alive when its owner is dead."""
+    for transport in list(_open):
+        if transport._mailbox is not None:
+            transport._mailbox.abandon()
+            transport._drop()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+# -- the system base -----------------------------------------------------------------------------------------------
+
+
+class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
+    """What ``ActorSystem('springlineBus', …)`` looks up in this module."""
+
+    transportType = BusTransport
+    mpcontext = property(lambda _self: _Context(), lambda _self, _value: None)
+
+    def __init__(self, system: Any, logDefs: Any = None) -> None:
+        system.capabilities.update({"Thespian ActorSystem Name": BASE, "Thespian ActorSystem Version": 1})
+        super().__init__(system, logDefs)
+
+
+sys.modules[f"thespian.system.{BASE}"] = sys.modules[__name__]  # where the engine looks for its bases
+
+
+def start_system(directory: str) -> ActorSystem:
+    """Start an actor system on the bus in ``directory`` (private, empty); forks, so call it before starting threads.
+
+    Its ``shutdown()`` ends every process of it.
+    """
+    os.environ["THESPLOG_FILE"] = os.path.join(directory, "engine.log")
+    return ActorSystem(BASE, {DIRECTORY: directory}, transientUnique=True)

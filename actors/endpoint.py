@@ -1,0 +1,186 @@
+"""How code that is no actor of the engine talks on the bus: a blocking client, and one for an asyncio loop.
+
+The rule: an endpoint has a mailbox of its own and belongs to one thread, or one loop. Every ask carries an id nobody else
+has, so an answer that comes after its time is dropped and never taken for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import Any
+
+from springline.actors.lifecycle import Ask, Reply
+from springline.actors.wire import Mailbox, Sent
+from springline.errors import NotRunning, SpringlineError, TimedOut
+
+_BATCH = 64
+
+
+def _nobody(target: str) -> NotRunning:
+    return NotRunning(f"{os.path.basename(target)} is not running")
+
+
+def _silence(target: str, timeout: float) -> TimedOut:
+    return TimedOut(f"no answer from {os.path.basename(target)} in {timeout:g} s")
+
+
+class Client:
+    """A blocking endpoint; confined to one thread.
+
+    :param directory: the bus directory.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._mailbox = Mailbox(directory)
+        self._ids = itertools.count(1)
+        self._set_aside: list[tuple[str, object]] = []
+
+    @property
+    def path(self) -> str:
+        """Where messages to this endpoint go."""
+        return self._mailbox.path
+
+    def ask(self, target: str, body: object, timeout: float = 5.0) -> Any:
+        """Ask an actor and wait for its answer.
+
+        :param target: a registered name or a bus path.
+        :param timeout: seconds.
+        :raises NotRunning: nobody is there. :raises TimedOut: there is, but no answer came.
+        :raises SpringlineError: that was the answer.
+        """
+        ask_id = next(self._ids)
+        if not self.tell(target, Ask(ask_id, body)):
+            raise _nobody(target)
+        end = time.monotonic() + timeout
+        while (received := self._receive(end)) is not None:
+            match received[1]:
+                case Reply(id=reply_id, value=value):
+                    if reply_id == ask_id:
+                        if isinstance(value, SpringlineError):
+                            raise value
+                        return value
+                case _:
+                    self._set_aside.append(received)
+        raise _silence(target, timeout)
+
+    def tell(self, target: str, body: object) -> bool:
+        """Send without waiting for an answer; False if nobody is there."""
+        return self._mailbox.send(target, body) in (Sent.DONE, Sent.QUEUED)
+
+    def listen(self, timeout: float | None) -> tuple[str, object] | None:
+        """The next message that is no answer, with its sender's path; None after ``timeout`` seconds."""
+        end = None if timeout is None else time.monotonic() + timeout
+        if self._set_aside:
+            return self._set_aside.pop(0)
+        while (received := self._receive(end)) is not None:
+            if not isinstance(received[1], Reply):
+                return received
+        return None
+
+    def _receive(self, end: float | None) -> tuple[str, object] | None:
+        while (received := self._mailbox.receive()) is None:
+            poll = select.poll()
+            poll.register(self._mailbox.fileno(), select.POLLIN)
+            for fd in self._mailbox.pending():
+                poll.register(fd, select.POLLOUT)
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            for fd, _ in poll.poll(None if left is None else left * 1000):
+                if fd != self._mailbox.fileno():
+                    self._mailbox.flush(fd)
+        return received
+
+    def close(self) -> None:
+        """Close the mailbox."""
+        self._mailbox.close()
+
+
+class AsyncEndpoint:
+    """An endpoint in the running asyncio loop.
+
+    :param directory: the bus directory.
+    :param on_message: called with the sender's path and each message that is no answer to an ask of this endpoint.
+    """
+
+    def __init__(self, directory: str, on_message: Callable[[str, object], None]) -> None:
+        self._mailbox = Mailbox(directory)
+        self._on_message = on_message
+        self._ids = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._polled: set[int] = set()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._mailbox.fileno(), self._readable)
+
+    @property
+    def path(self) -> str:
+        """Where messages to this endpoint go."""
+        return self._mailbox.path
+
+    async def ask(self, target: str, body: object, timeout: float = 5.0) -> Any:
+        """Ask an actor and await its answer; arguments and errors as of :meth:`Client.ask`."""
+        ask_id = next(self._ids)
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._asked[ask_id] = answer
+        try:
+            if not self.tell(target, Ask(ask_id, body)):
+                raise _nobody(target)
+            async with asyncio.timeout(timeout):
+                return await answer
+        except TimeoutError:
+            raise _silence(target, timeout) from None
+        finally:
+            del self._asked[ask_id]
+
+    def tell(self, target: str, body: object) -> bool:
+        """Send without waiting for an answer; False if nobody is there."""
+        sent = self._mailbox.send(target, body)
+        if sent is Sent.QUEUED:
+            self._poll_backlogs()
+        return sent in (Sent.DONE, Sent.QUEUED)
+
+    def _poll_backlogs(self) -> None:
+        wanted = set(self._mailbox.pending())
+        for fd in self._polled - wanted:
+            self._loop.remove_writer(fd)
+        for fd in wanted - self._polled:
+            self._loop.add_writer(fd, self._writable, fd)
+        self._polled = wanted
+
+    def _writable(self, fd: int) -> None:
+        self._loop.remove_writer(fd)  # before the flush, which may close it
+        self._polled.discard(fd)
+        self._mailbox.flush(fd)
+        self._poll_backlogs()
+
+    def _readable(self) -> None:
+        for _ in range(_BATCH):
+            received = self._mailbox.receive()
+            if received is None:
+                return
+            sender, message = received
+            if isinstance(message, Reply):
+                self._resolve(message)
+            else:
+                self._on_message(sender, message)
+
+    def _resolve(self, reply: Reply) -> None:
+        answer = self._asked.get(reply.id)
+        if answer is None or answer.done():
+            return  # too late, or not for us
+        if isinstance(reply.value, SpringlineError):
+            answer.set_exception(reply.value)
+        else:
+            answer.set_result(reply.value)
+
+    def close(self) -> None:
+        """Close the mailbox."""
+        self._loop.remove_reader(self._mailbox.fileno())
+        for fd in self._polled:
+            self._loop.remove_writer(fd)
+        self._mailbox.close()

@@ -1,0 +1,50 @@
+"""No orphans: a process of the tree ends when its parent ends, however that ended.
+
+The rule: each process that starts children owns a pipe, its *lifeline*, whose write end it never shares. A child keeps
+the read end, and a thread waits on it; end of file means that the parent is gone, and the child leaves at once. This
+works while the actor hangs, needs nothing but POSIX pipes and fork, and takes a subtree down level by level in
+milliseconds. Leaving at once, without ceremony, is safe because every write of ours is: that is what SIGKILL tests.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+_own: tuple[int, int] | None = None
+"""This process's lifeline (read, write), once it has started a child."""
+
+_parents: int | None = None
+"""Read end of the parent's lifeline, in a child."""
+
+
+def extend() -> None:
+    """Call in the parent, before it forks a child that shall not outlive it."""
+    global _own
+    if _own is None:
+        _own = os.pipe()
+
+
+def watch() -> None:
+    """Call in the child, once: from now on it ends with its parent."""
+    if _parents is not None:
+        threading.Thread(target=_wait, args=(_parents,), name="guard", daemon=True).start()
+
+
+def _wait(lifeline: int) -> None:
+    os.read(lifeline, 1)  # nobody ever writes: this returns at end of file
+    os._exit(1)
+
+
+def _in_child() -> None:
+    global _own, _parents
+    if _own is None:  # a fork within a fork, as daemons do: the lifeline stays the one there is
+        return
+    read, write = _own
+    os.close(write)
+    if _parents is not None:
+        os.close(_parents)
+    _own, _parents = None, read
+
+
+os.register_at_fork(after_in_child=_in_child)

@@ -1,0 +1,290 @@
+"""The commands of ``springline``. One function each: options in, one question to the node, one answer out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import platformdirs
+import typer
+from rich.markup import escape
+
+from springline.cli.console import err, failures_told, out, print_json
+from springline.cli.passphrase import read_passphrase
+from springline.cli.views import (
+    clock,
+    device_json,
+    devices_table,
+    event_line,
+    paired_json,
+    process_json,
+    processes_table,
+    transfer_bar,
+)
+from springline.control import Control
+from springline.errors import LocalFault, Misuse
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Keeps paired devices connected. Pair once with twelve words; whatever breaks comes back by itself.",
+)
+
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="SPRINGLINE_DATA_DIR", help="Where this device's identity is kept.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
+PassphraseFile = Annotated[Path | None, typer.Option("--passphrase-file", help="Read the passphrase from this file.")]
+Device = Annotated[str, typer.Argument(help="Id, unique prefix of an id, or name.", metavar="DEVICE")]
+
+DEFAULT_DIR = Path(platformdirs.user_data_dir("springline", appauthor=False))
+
+
+def run() -> None:
+    """Parse the command line and run one command."""
+    with contextlib.suppress(ValueError):  # a closed pipe on our output ends us quietly, as it does every tool
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    app()
+
+
+# -- a node's life -------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(
+    data_dir: DataDir = DEFAULT_DIR,
+    name: Annotated[str | None, typer.Option(help="What other devices show. [default: this machine's name]")] = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Make this device's identity, sealed with a passphrase. Once in a device's life."""
+    from springline.node import Node
+
+    with failures_told():
+        passphrase = read_passphrase(passphrase_file, confirm=True)
+        info = Node.create(data_dir, name or os.uname().nodename.split(".")[0] or "device", passphrase)
+        if json:
+            print_json({"device": {"id": str(info.device_id), "name": info.name}, "data_dir": str(data_dir)})
+        else:
+            out.print(f"[green]✓[/] {escape(info.name)} is [bold]{info.device_id}[/], kept in {escape(str(data_dir))}")
+
+
+@app.command()
+def up(
+    data_dir: DataDir = DEFAULT_DIR,
+    listen: Annotated[str, typer.Option(help="HOST or HOST:PORT; the port is chosen once and kept.")] = "0.0.0.0",  # noqa: S104
+    incoming: Annotated[Path | None, typer.Option(help="Folder for received files.")] = None,
+    passphrase_file: PassphraseFile = None,
+    json: Json = False,
+) -> None:
+    """Run the node in the foreground, until Ctrl-C or SIGTERM."""
+    from springline.node import Node
+
+    with failures_told():
+        given = passphrase_file or os.environ.get("SPRINGLINE_PASSPHRASE_FILE")
+        if not given and not (data_dir / "device.json").exists():
+            raise Misuse(f"no identity in {data_dir}", "make one with 'springline init'")
+        with Node.open(data_dir, lambda: read_passphrase(passphrase_file), listen=listen, incoming=incoming) as node:
+            stop = _on_termination()
+            where, own = node.listening_at(), node.whoami()
+            if json:
+                print_json({"listen": str(where), "device": {"id": str(own.device_id), "name": own.name}})
+            else:
+                out.print(f"[green]✓[/] {escape(own.name)} is up, listening on [bold]{where}[/]. Ctrl-C stops it.")
+            while not stop.is_set():
+                if node.wait(0.5):
+                    raise LocalFault("the node's processes are lost", "start it again")
+
+
+def _on_termination() -> threading.Event:
+    stop = threading.Event()
+
+    def told(_signal: int, _frame: object) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGINT, told)
+    return stop
+
+
+@app.command()
+def status(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
+    """What runs, and how the links are."""
+    with failures_told(), Control(data_dir) as node:
+        own, links, processes = node.whoami(), node.devices(), node.processes()
+        if json:
+            print_json(
+                {
+                    "device": {"id": str(own.device_id), "name": own.name, "listen": str(node.listening_at())},
+                    "devices": [device_json(link) for link in links],
+                    "processes": [process_json(process) for process in processes],
+                }
+            )
+            return
+        out.print(f"[bold]{escape(own.name)}[/]  {own.device_id}  listening on {node.listening_at()}")
+        out.print(devices_table(links))
+        names = {link.device.info.device_id: link.device.info.name for link in links}
+        out.print(processes_table(processes, names))
+
+
+@app.command()
+def devices(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
+    """The paired devices."""
+    with failures_told(), Control(data_dir) as node:
+        links = node.devices()
+        if json:
+            print_json([device_json(link) for link in links])
+        elif links:
+            out.print(devices_table(links))
+        else:
+            out.print("No device is paired yet. 'springline invite' here, 'springline join' there.")
+
+
+@app.command()
+def events(
+    data_dir: DataDir = DEFAULT_DIR,
+    json: Json = False,
+    count: Annotated[int | None, typer.Option(help="End after so many events.", min=1)] = None,
+    timeout: Annotated[float | None, typer.Option(help="End after so many seconds without an event.")] = None,
+) -> None:
+    """What happens, as it happens; one line each."""
+    with failures_told(), Control(data_dir) as node:
+        for number, event in enumerate(node.events(timeout), start=1):
+            if json:
+                print_json(event)
+            else:
+                out.print(event_line(event))
+            if count is not None and number >= count:
+                return
+
+
+# -- pairing -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def invite(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
+    """Twelve words for one other device to join with; good once, for five minutes."""
+    with failures_told(), Control(data_dir) as node:
+        invitation = node.invite()
+        if json:
+            expires = invitation.expires_at.isoformat()
+            print_json({"words": invitation.words, "uri": invitation.uri, "expires_at": expires})
+            return
+        where = node.listening_at()
+        out.print("On the other device, run [bold]springline join[/] and give it these words, or the URI:\n")
+        out.print(f"  [bold cyan]{invitation.words}[/]\n")
+        out.print(f"  {escape(invitation.uri)}\n", soft_wrap=True)
+        out.print(f"Good once, until {clock(invitation.expires_at)}. Words alone need --address; port {where.port}.")
+
+
+@app.command()
+def join(
+    data_dir: DataDir = DEFAULT_DIR,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of the inviting device; a URI carries it.")] = None,
+    json: Json = False,
+) -> None:
+    """Pair with the device that gave the invitation. Words or URI come from standard input or a prompt."""
+    with failures_told(), Control(data_dir) as node:
+        asked = sys.stdin.isatty()
+        words = typer.prompt("Twelve words or URI", err=True) if asked else sys.stdin.read(4096)
+        with err.status("pairing…"):
+            device = node.join(words.strip(), address)
+        if json:
+            print_json(paired_json(device))
+        else:
+            out.print(f"[green]✓[/] paired with [bold]{escape(device.info.name)}[/]  {device.info.device_id}")
+
+
+# -- one device ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def connect(
+    device: Device,
+    data_dir: DataDir = DEFAULT_DIR,
+    json: Json = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait until it is connected.")] = 15.0,
+) -> None:
+    """Keep the link to a device up from now on, and wait until it is."""
+    with failures_told(), Control(data_dir) as node:
+        found = node.find(device).device.info
+        node.connect(found.device_id)
+        with err.status(f"connecting to {escape(found.name)}…"):
+            link = node.await_state(found.device_id, "Connected", timeout)
+        print_json(device_json(link)) if json else out.print(f"[green]✓[/] connected to {escape(found.name)}")
+
+
+@app.command()
+def disconnect(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
+    """Close the link to a device and keep it down until 'connect'."""
+    with failures_told(), Control(data_dir) as node:
+        found = node.find(device).device.info
+        node.disconnect(found.device_id)
+        link = node.await_state(found.device_id, "Disconnected", 5.0)
+        print_json(device_json(link)) if json else out.print(f"[green]✓[/] disconnected from {escape(found.name)}")
+
+
+@app.command()
+def revoke(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
+    """Close the link at once, wipe the keys, and never let the device in again."""
+    with failures_told(), Control(data_dir) as node:
+        found = node.find(device).device.info
+        changed = node.revoke(found.device_id)
+        print_json(paired_json(changed)) if json else out.print(f"[green]✓[/] {escape(found.name)} is revoked")
+
+
+@app.command()
+def message(
+    device: Device,
+    text: Annotated[str, typer.Argument(help="What to say.", metavar="TEXT")],
+    data_dir: DataDir = DEFAULT_DIR,
+    json: Json = False,
+) -> None:
+    """Send a text; the other side sees it in 'springline events'."""
+    from springline.protocols.message import Custom
+
+    with failures_told(), Control(data_dir) as node:
+        found = node.find(device).device.info
+        began = time.perf_counter()
+        node.send(found.device_id, Custom("text", 1, text.encode()))
+        took = time.perf_counter() - began
+        if json:
+            print_json({"device": str(found.device_id), "delivered": True, "seconds": took})
+        else:
+            out.print(f"[green]✓[/] delivered to {escape(found.name)} in {took * 1000:.1f} ms")
+
+
+@app.command()
+def send(
+    device: Device,
+    path: Annotated[Path, typer.Argument(help="The file to send.", metavar="PATH")],
+    data_dir: DataDir = DEFAULT_DIR,
+    json: Json = False,
+) -> None:
+    """Send a file; survives lost links and killed processes on either side."""
+    with failures_told(), Control(data_dir) as node:
+        found = node.find(device).device.info
+        transfer = node.send_file(found.device_id, path)
+        with transfer_bar(path.name, transfer.size) as moved:
+            result = transfer.wait(moved)
+        if json:
+            print_json({"bytes": result.bytes, "seconds": result.seconds, "blake3": result.blake3.hex()})
+        else:
+            rate = result.bytes / result.seconds / 1e6
+            out.print(f"[green]✓[/] {escape(path.name)}: {result.bytes:,} bytes in {result.seconds:.2f} s ({rate:.0f} MB/s)")
+
+
+@app.command()
+def demo(json: Json = False) -> None:
+    """See it work: two nodes on this machine, paired, talking, killed piece by piece, and back again."""
+    from springline.cli.demo import run_demo
+
+    with failures_told():
+        raise typer.Exit(run_demo(as_json=json))

@@ -1,0 +1,47 @@
+"""What the command line prints, and how it fails.
+
+The rule: with ``--json`` standard output carries exactly one JSON value (``events``: one a line) and nothing else;
+without it, what a person wants to see. Everything else, errors included, goes to standard error. Colours and bars
+appear on terminals only; rich sees to that, and to ``NO_COLOR``.
+
+Exit codes: 0 done · 1 failed, with one clear line · 2 misuse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from springline.errors import Misuse, SpringlineError
+from springline.events import as_json
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value, one line, to standard output."""
+    print(json.dumps(as_json(value), ensure_ascii=False), flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def failures_told() -> Iterator[None]:
+    """Turn a :class:`SpringlineError` into one line on standard error and the exit code it deserves."""
+    try:
+        yield
+    except SpringlineError as error:
+        hint = f" [dim]({escape(error.hint)})[/]" if error.hint else ""
+        err.print(f"[red]springline:[/] {escape(error.message)}{hint}", soft_wrap=True)
+        raise typer.Exit(2 if isinstance(error, Misuse) else 1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has had enough
+        raise typer.Exit(0) from None
