@@ -99,6 +99,10 @@ class NotConnected(Unreachable):
     """The device is not connected now."""
 
 
+class Lost(Unreachable):
+    """Whoever was asked is gone before it answered: what was asked for may have happened or not."""
+
+
 class TimedOut(Unreachable):
     """No answer came within the time allowed."""
 

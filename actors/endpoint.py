@@ -1,7 +1,8 @@
 """How code that is no actor of the engine talks on the bus: a blocking client, and one for an asyncio loop.
 
-The rule: an endpoint has a mailbox of its own and belongs to one thread, or one loop. Every ask carries an id nobody else
-has, so an answer that comes after its time is dropped and never taken for the next one.
+The rule: an endpoint has a mailbox of its own and belongs to one thread, or one loop. Every ask carries an id nobody
+else has, so an answer that comes after its time is dropped and never taken for the next one. Whoever waits looks up now
+and then: if the process it asked is dead, no answer will come, and it says so long before the timeout.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 from springline.actors.lifecycle import Ask, Reply
-from springline.actors.wire import Mailbox, Sent
-from springline.errors import NotRunning, SpringlineError, TimedOut
+from springline.actors.wire import Mailbox, Sent, alive
+from springline.errors import Lost, NotRunning, SpringlineError, TimedOut
 
 _BATCH = 64
+
+_LOOK = 0.25
+"""Seconds after which a waiting asker looks whether whom it has asked is still alive."""
 
 
 def _nobody(target: str) -> NotRunning:
@@ -27,6 +31,16 @@ def _nobody(target: str) -> NotRunning:
 
 def _silence(target: str, timeout: float) -> TimedOut:
     return TimedOut(f"no answer from {os.path.basename(target)} in {timeout:g} s")
+
+
+def _lost(target: str) -> Lost:
+    return Lost(f"{os.path.basename(target)} died before it answered")
+
+
+def _value(reply: Reply) -> Any:
+    if isinstance(reply.value, SpringlineError):
+        raise reply.value
+    return reply.value
 
 
 class Client:
@@ -50,22 +64,23 @@ class Client:
 
         :param target: a registered name or a bus path.
         :param timeout: seconds.
-        :raises NotRunning: nobody is there. :raises TimedOut: there is, but no answer came.
+        :raises NotRunning: nobody is there. :raises Lost: it died. :raises TimedOut: no answer came.
         :raises SpringlineError: that was the answer.
         """
         ask_id = next(self._ids)
+        asked = self._mailbox.incarnation(target)
         if not self.tell(target, Ask(ask_id, body)):
             raise _nobody(target)
         end = time.monotonic() + timeout
-        while (received := self._receive(end)) is not None:
-            match received[1]:
-                case Reply(id=reply_id, value=value):
-                    if reply_id == ask_id:
-                        if isinstance(value, SpringlineError):
-                            raise value
-                        return value
-                case _:
-                    self._set_aside.append(received)
+        while (now := time.monotonic()) < end:
+            received = self._receive(min(end, now + _LOOK))
+            if received is None:
+                if not alive(asked):
+                    raise _lost(target)
+            elif not isinstance(received[1], Reply):
+                self._set_aside.append(received)
+            elif received[1].id == ask_id:
+                return _value(received[1])
         raise _silence(target, timeout)
 
     def tell(self, target: str, body: object) -> bool:
@@ -112,7 +127,7 @@ class AsyncEndpoint:
         self._mailbox = Mailbox(directory)
         self._on_message = on_message
         self._ids = itertools.count(1)
-        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._asked: dict[int, asyncio.Future[Reply]] = {}
         self._polled: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._mailbox.fileno(), self._readable)
@@ -125,15 +140,20 @@ class AsyncEndpoint:
     async def ask(self, target: str, body: object, timeout: float = 5.0) -> Any:
         """Ask an actor and await its answer; arguments and errors as of :meth:`Client.ask`."""
         ask_id = next(self._ids)
-        answer: asyncio.Future[Any] = self._loop.create_future()
+        asked = self._mailbox.incarnation(target)
+        answer: asyncio.Future[Reply] = self._loop.create_future()
         self._asked[ask_id] = answer
         try:
             if not self.tell(target, Ask(ask_id, body)):
                 raise _nobody(target)
-            async with asyncio.timeout(timeout):
-                return await answer
-        except TimeoutError:
-            raise _silence(target, timeout) from None
+            end = self._loop.time() + timeout
+            while (now := self._loop.time()) < end:
+                await asyncio.wait((answer,), timeout=min(_LOOK, end - now))
+                if answer.done():
+                    return _value(answer.result())
+                if not alive(asked):
+                    raise _lost(target)
+            raise _silence(target, timeout)
         finally:
             del self._asked[ask_id]
 
@@ -171,12 +191,8 @@ class AsyncEndpoint:
 
     def _resolve(self, reply: Reply) -> None:
         answer = self._asked.get(reply.id)
-        if answer is None or answer.done():
-            return  # too late, or not for us
-        if isinstance(reply.value, SpringlineError):
-            answer.set_exception(reply.value)
-        else:
-            answer.set_result(reply.value)
+        if answer is not None and not answer.done():  # else it is too late
+            answer.set_result(reply)
 
     def close(self) -> None:
         """Close the mailbox."""

@@ -242,6 +242,18 @@ class Mailbox:
         """Poll it for readability."""
         return self._socket.fileno()
 
+    def where(self, target: str) -> str:
+        """The path a target string stands for."""
+        return target if "/" in target else os.path.join(self.directory, target)
+
+    def incarnation(self, target: str) -> str:
+        """The path of the very socket a target string leads to now."""
+        path = self.where(target)
+        try:
+            return os.path.join(self.directory, os.readlink(path))
+        except OSError:
+            return path
+
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def send(self, target: str, message: object) -> Sent:
@@ -253,8 +265,7 @@ class Mailbox:
 
     def post(self, target: str, datagram: Datagram) -> Sent:
         """Send what :func:`encode` made; takes it over."""
-        if "/" not in target:
-            target = os.path.join(self.directory, target)
+        target = self.where(target)
         backlog = self._backlogs.get(target)
         if backlog is not None:
             return self._enqueue(backlog, datagram)
@@ -418,6 +429,11 @@ def unregister(directory: str, name: str, path: str | None = None) -> None:
     with contextlib.suppress(OSError):
         if path is None or os.readlink(link) == os.path.basename(path):
             os.unlink(link)
+
+
+def is_registered(directory: str, name: str) -> bool:
+    """Whether somebody has taken ``name`` and not given it back; whoever has it may be dead at the moment."""
+    return os.path.islink(os.path.join(directory, name))
 
 
 def registered(directory: str) -> list[Registered]:

@@ -16,8 +16,8 @@ Both handshakes are Noise revision 34 with the prologue :data:`PROLOGUE`:
 Payloads have fixed sizes, so the first frames of both have the same length and tell an onlooker nothing. In Connect the
 responder learns from message 1 who calls, and only then which psk to use: :meth:`Handshake.set_psk`.
 
-Small-order public keys are refused: the X25519 underneath fails on an all-zero output (RFC 7748 §6.1), here that is
-Malformed. Why not trust the library's own ``encrypt``: it has not been released since 2020 and copies each message twice.
+Small-order public keys are refused: the X25519 underneath fails on an all-zero output (RFC 7748 §6.1), and here that is
+Malformed too.
 """
 
 from __future__ import annotations

@@ -1,0 +1,363 @@
+"""DeviceConnection: the link to one paired device; one process each, so one peer's trouble stays with one peer.
+
+The rule: the link's life is decided in ``transport/link.py``, the session's bytes are moved by
+``transport/channel.py``; here the two are tied to the node: the Keystore knows the addresses, the transport brings
+sessions, handlers get the messages and streams, the manager and the EventHub hear what happened. All of it runs in the
+actor's asyncio loop.
+
+A session that breaks fails what was waiting on it: who sent a message is told that its fate is unknown, who streams a
+file is told to offer it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from springline.actors.messages import (
+    CONNECTIONS,
+    EVENTS,
+    KEYSTORE,
+    TRANSPORT,
+    Contact,
+    DeliverMessage,
+    DialDevice,
+    DialEnded,
+    LinkStatus,
+    LinkWanted,
+    OpenStream,
+    Publish,
+    RevokedNow,
+    SawAt,
+    SendMessage,
+    SessionUp,
+    Sink,
+    SocketIsUp,
+    StopDialling,
+    StreamEnded,
+    StreamMoved,
+    StreamOffered,
+    handler_name,
+)
+from springline.actors.shell import LATER, IoShell, Sender, receives
+from springline.actors.wire import is_registered
+from springline.errors import HandlerFailed, Lost, NoHandler, NotConnected, NotRunning, SpringlineError
+from springline.events import DeviceConnected, DeviceDisconnected, DeviceRevoked, MessageReceived
+from springline.transport import link
+from springline.transport.address import Address
+from springline.transport.channel import Channel, ChannelUser, StreamEnd
+from springline.transport.link import Phase, SessionRef
+
+log = logging.getLogger("springline.connection")
+
+APP = "app"
+"""Messages of this protocol are for the app itself and become events."""
+
+HANDLER_TIMEOUT = 30.0
+"""Seconds a handler has for one message."""
+
+REBIRTH = 3.0
+"""Seconds a message waits for a handler that is being restarted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionArgs:
+    """:param own: this device's id. :param device: the peer's. :param keepalive: seconds of silence before a probe."""
+
+    own: UUID
+    device: UUID
+    wanted: bool
+    keepalive: float
+    retry: link.Retry = link.Retry()
+
+
+@dataclass(slots=True)
+class _Session:
+    """A session handed over by the transport: adopted, or about to be closed."""
+
+    channel: Channel
+    remote: Address
+    dialled: bool
+
+
+class DeviceConnection(IoShell, ChannelUser):
+    """Takes ``LinkWanted``, sessions and dial results; carries ``SendMessage`` and ``OpenStream``."""
+
+    async def start(self, args: ConnectionArgs) -> None:
+        """Begin to connect, if that is wanted."""
+        self._args = args
+        self._device = args.device
+        self._link = link.LinkState(retry=args.retry, since=self.loop.time())
+        self._timer: asyncio.TimerHandle | None = None
+        self._sessions: dict[int, _Session] = {}
+        self._session_ids = itertools.count(1)
+        self._request_ids = itertools.count(1)
+        self._waiting: dict[int, Sender] = {}
+        self._streams: dict[int, tuple[str, OpenStream]] = {}
+        if args.wanted:
+            self._step(link.Wanted())
+        else:
+            self._report()
+
+    async def stop(self) -> None:
+        """Say goodbye, so that the other side need not find out."""
+        for session in self._sessions.values():
+            session.channel.goodbye("the node is stopping")
+
+    # -- the link machine ------------------------------------------------------------------------------------------
+
+    def _step(self, event: link.Event) -> None:
+        before = self._link
+        jitter = random.random()  # noqa: S311 - spreads retries, hides nothing
+        self._link, effects = link.step(before, event, self.loop.time(), jitter)
+        for effect in effects:
+            self._perform(effect)
+        if self._link.deadline != before.deadline:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        deadline = self._link.deadline
+        self._timer = None if deadline is None else self.loop.call_at(deadline, self._step, link.DeadlineDue())
+
+    def _perform(self, effect: link.Effect) -> None:
+        match effect:
+            case link.Dial(attempt=attempt):
+                self.spawn(self._dial(attempt))
+            case link.CancelDial(attempt=attempt):
+                self.tell(TRANSPORT, StopDialling(self._device, attempt))
+            case link.Adopt(session_id=session_id):
+                self._adopt(self._sessions[session_id])
+            case link.Close(session_id=session_id, reason=reason):
+                self._drop(session_id, reason)
+            case link.Changed():
+                self._changed(effect)
+
+    async def _dial(self, attempt: int) -> None:
+        try:
+            addresses = await self.ask(KEYSTORE, Contact(self._device))
+        except SpringlineError as error:
+            self._step(link.DialFailed(attempt, str(error)))
+            return
+        if not self.tell(TRANSPORT, DialDevice(self._device, attempt, addresses)):
+            self._step(link.DialFailed(attempt, "the transport is being restarted"))
+
+    def _adopt(self, session: _Session) -> None:
+        session.channel.begin()
+        self.tell(KEYSTORE, SawAt(self._device, session.remote if session.dialled else None))
+
+    def _drop(self, session_id: int, reason: str) -> None:
+        session = self._sessions.pop(session_id)
+        session.channel.goodbye(reason)
+        self._fail_waiting(session_id, reason)
+
+    def _changed(self, change: link.Changed) -> None:
+        log.info("%s: %s → %s: %s", self._device, change.before.value, change.after.value, change.reason)
+        if change.after is Phase.CONNECTED and change.before is not Phase.CONNECTED:
+            self._publish(DeviceConnected(self._device))
+        elif change.before is Phase.CONNECTED and change.after is not Phase.CONNECTED:
+            self._publish(DeviceDisconnected(self._device, change.reason))
+        self._report()
+
+    def _report(self) -> None:
+        """Tell the manager how things stand."""
+        state = self._link
+        due = state.deadline if state.phase is Phase.RECONNECTING else None
+        self.tell(
+            CONNECTIONS,
+            LinkStatus(
+                self._device,
+                f"Failed({state.reason})" if state.phase is Phase.FAILED else state.phase.value,
+                self._wall(state.since),
+                state.reason,
+                None if due is None else self._wall(due),
+            ),
+        )
+
+    def _wall(self, moment: float) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=moment - self.loop.time())
+
+    def _publish(self, event: object) -> None:
+        self.tell(EVENTS, Publish(event))
+
+    # -- what the manager and the transport say --------------------------------------------------------------------
+
+    @receives(LinkWanted)
+    def wanted(self, message: LinkWanted, sender: Sender) -> None:
+        """Shall the link be up?"""
+        self._step(link.Wanted() if message.wanted else link.Unwanted())
+
+    @receives(RevokedNow)
+    def revoked(self, message: RevokedNow, sender: Sender) -> None:
+        """Close at once and for good."""
+        self._step(link.Revoked())
+        self._publish(DeviceRevoked(self._device))
+
+    @receives(SocketIsUp)
+    def socket_is_up(self, message: SocketIsUp, sender: Sender) -> None:
+        """The dial has got through to a socket."""
+        self._step(link.SocketUp(message.attempt))
+
+    @receives(DialEnded)
+    def dial_ended(self, message: DialEnded, sender: Sender) -> None:
+        """The dial has failed."""
+        self._step(link.DialFailed(message.attempt, message.reason))
+
+    @receives(SessionUp)
+    def session_up(self, message: SessionUp, sender: Sender) -> None:
+        """The transport hands over an authenticated session."""
+        sock = socket.socket(fileno=message.socket.take())
+        dialled = message.attempt is not None
+        session_id = next(self._session_ids)
+        channel = Channel(
+            sock, message.session.keys, dialled=dialled, keepalive=self._args.keepalive, user=self, tag=session_id
+        )
+        self._sessions[session_id] = _Session(channel, message.remote, dialled)
+        by_lower_id = (self._args.own < self._device) == dialled
+        self._step(link.Established(SessionRef(session_id, message.session.epoch, by_lower_id), message.attempt))
+
+    # -- what the channel says -------------------------------------------------------------------------------------
+
+    def channel_lost(self, tag: int, reason: str) -> None:
+        """The session's socket closed, broke, or is silent."""
+        session = self._sessions.pop(tag, None)
+        if session is not None:
+            self._fail_waiting(tag, reason)
+            self._step(link.SessionLost(tag, reason))
+
+    def _fail_waiting(self, tag: int, reason: str) -> None:
+        if self._link.session is not None and self._link.session.id != tag:
+            return  # what waits, waits on the session in use
+        waiting, self._waiting = self._waiting, {}
+        for sender in waiting.values():
+            sender.reply(Lost(f"the link was lost before the answer came ({reason})", "send it again if it may repeat"))
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    @receives(SendMessage)
+    def send_message(self, message: SendMessage, sender: Sender) -> object:
+        """Send over the link; the answer follows when the other side has handled it."""
+        channel = self._channel()
+        request = next(self._request_ids)
+        if sender.ask_id is not None:
+            self._waiting[request] = sender
+        channel.send_request(request, message.protocol, message.payload, message.priority)
+        return LATER
+
+    def _channel(self) -> Channel:
+        session = self._link.session
+        if session is None:
+            raise NotConnected(f"the device is not connected: {self._link.reason}")
+        return self._sessions[session.id].channel
+
+    def answered(self, request: int, answer: bytes | None | SpringlineError) -> None:
+        """The other side has handled a message of ours, or says why not."""
+        sender = self._waiting.pop(request, None)
+        if sender is not None:
+            sender.reply(answer)
+
+    def requested(self, tag: int, request: int, protocol: str, payload: bytes) -> None:
+        """A message came in."""
+        if protocol == APP:
+            self._publish(MessageReceived(self._device, payload))
+            self._answer(tag, request, None)
+        else:
+            self.spawn(self._deliver(tag, request, DeliverMessage(self._device, protocol, payload)))
+
+    async def _deliver(self, tag: int, request: int, message: DeliverMessage) -> None:
+        answer: bytes | None | SpringlineError
+        try:
+            answer = await self._ask_handler(message.protocol, message)
+        except SpringlineError as error:
+            answer = error
+        self._answer(tag, request, answer)
+
+    def _answer(self, tag: int, request: int, answer: bytes | None | SpringlineError) -> None:
+        session = self._sessions.get(tag)
+        if session is not None:
+            session.channel.send_answer(request, answer)
+
+    async def _ask_handler(self, protocol: str, body: object) -> Any:
+        """Ask the protocol's handler; one that is just being restarted is waited for."""
+        name = handler_name(protocol)
+        end = self.loop.time() + REBIRTH
+        while True:
+            try:
+                return await self.ask(name, body, HANDLER_TIMEOUT)
+            except Lost:
+                raise HandlerFailed(f"the handler of {protocol} died at it") from None
+            except NotRunning:
+                if not is_registered(self.directory, name):
+                    raise NoHandler(f"no handler for {protocol}") from None
+                if self.loop.time() >= end:
+                    raise HandlerFailed(f"the handler of {protocol} is down") from None
+            await asyncio.sleep(0.02)
+
+    # -- streams ---------------------------------------------------------------------------------------------------
+
+    @receives(OpenStream)
+    def open_stream(self, message: OpenStream, sender: Sender) -> None:
+        """Send a file's bytes to the other side's handler."""
+        try:
+            channel = self._channel()
+            stream = channel.open_stream(
+                message.protocol, message.header, message.source.take(), message.offset, message.size
+            )
+        except SpringlineError as error:
+            end = StreamEnd(stream=0, protocol=message.protocol, header=message.header, error=str(error))
+            self.tell(sender.path, self._ended(end, message.token))
+            return
+        self._streams[stream] = sender.path, message
+
+    def stream_moved(self, stream: int, done: int) -> None:
+        """A stream of ours has got on."""
+        opened = self._streams.get(stream)
+        if opened is not None:
+            self.tell(opened[0], StreamMoved(opened[1].token, done))
+
+    def stream_offered(self, tag: int, stream: int, protocol: str, header: bytes) -> None:
+        """The other side opens a stream."""
+        self.spawn(self._find_sink(tag, stream, StreamOffered(self._device, protocol, header)))
+
+    async def _find_sink(self, tag: int, stream: int, offer: StreamOffered) -> None:
+        try:
+            sink: Sink = await self._ask_handler(offer.protocol, offer)
+        except SpringlineError as error:
+            self._with_channel(tag, lambda channel: channel.refuse_stream(stream, error.message))
+            return
+        file = sink.file
+        self._with_channel(tag, lambda channel: channel.accept_stream(stream, file.take(), sink.offset))
+
+    def _with_channel(self, tag: int, act: Callable[[Channel], object]) -> None:
+        session = self._sessions.get(tag)
+        if session is not None:
+            act(session.channel)
+
+    def stream_ended(self, end: StreamEnd) -> None:
+        """A stream is over, either way; its handler decides what that means."""
+        if end.incoming:
+            self.spawn(self._tell_handler(end))
+            return
+        opened = self._streams.pop(end.stream, None)
+        if opened is not None:
+            self.tell(opened[0], self._ended(end, opened[1].token))
+
+    async def _tell_handler(self, end: StreamEnd) -> None:
+        """What has arrived whole must be told even if the handler is just being restarted."""
+        with contextlib.suppress(SpringlineError):
+            await self._ask_handler(end.protocol, self._ended(end, b""))
+
+    def _ended(self, end: StreamEnd, token: bytes) -> StreamEnded:
+        return StreamEnded(
+            self._device, end.protocol, token, end.header, end.incoming, end.total, end.blake3, end.error
+        )
