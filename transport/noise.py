@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -175,9 +176,9 @@ class Handshake:
         :raises Misuse: it is not our turn, or the psk is missing.
         :raises Malformed: the key the other side has sent before is of small order.
         """
-        self._expect_psk()
+        self._expect_usable()
         try:
-            return bytes(self._run(self._noise.write_message, payload))
+            return self._run(self._noise.write_message, payload)
         except (ValueError, NoiseValueError):
             raise self._fail() from None
 
@@ -187,11 +188,11 @@ class Handshake:
         :raises Misuse: it is not their turn, or the psk is missing.
         :raises Malformed: anything is wrong with the message; the handshake is over.
         """
-        self._expect_psk()
+        self._expect_usable()
         if len(message) > MOST_MESSAGE:
             raise self._fail()
         try:
-            return bytes(self._run(self._noise.read_message, bytes(message)))
+            return self._run(self._noise.read_message, bytes(message))
         except (InvalidTag, ValueError, NoiseValueError):
             raise self._fail() from None
 
@@ -226,17 +227,17 @@ class Handshake:
         protocol = self._noise.noise_protocol
         return SessionKeys(bytes(protocol.cipher_state_encrypt.k), bytes(protocol.cipher_state_decrypt.k), self.hash)
 
-    def _run(self, step: object, argument: bytes) -> bytearray:
-        if self._failed:
-            raise Misuse("the handshake has failed before")
+    def _run(self, step: Callable[[bytes], bytearray], argument: bytes) -> bytes:
         try:
-            done: bytearray = step(argument)  # type: ignore[operator]
+            done = bytes(step(argument))
         except NoiseHandshakeError as error:
             raise Misuse(str(error)) from None
         self._payloads.pop(0)
         return done
 
-    def _expect_psk(self) -> None:
+    def _expect_usable(self) -> None:
+        if self._failed:
+            raise Misuse("the handshake has failed before")
         if not self.finished and not self._noise.noise_protocol.psks and TOKEN_PSK in self._state.message_patterns[0]:
             raise Misuse("the pre-shared key is missing")
 

@@ -1,0 +1,122 @@
+"""Nodes as processes of their own on this machine, for the demo, the benchmarks and the tests.
+
+The rule: a :class:`LocalNode` is what a user starts — ``springline init``, then ``springline up`` — with everything in
+one temporary folder, listening on 127.0.0.1. Its processes carry a token in their environment, so that any left over
+can be found afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from springline.control import Control
+from springline.errors import LocalFault
+
+TOKEN = "SPRINGLINE_TOKEN"  # noqa: S105 - it marks processes, it opens nothing
+START_PATIENCE = 60.0
+STOP_PATIENCE = 30.0
+
+
+class LocalNode:
+    """One ``springline up`` process and a :class:`Control` for it; a context manager.
+
+    :param folder: its data directory; made if it does not exist.
+    :param name: the device's name.
+    :param token: marks its processes, see :func:`left_over`.
+    """
+
+    def __init__(self, folder: Path, name: str, token: str) -> None:
+        self.folder = folder
+        self.name = name
+        self.environment = {**os.environ, TOKEN: token, "PYTHONUNBUFFERED": "1"}
+        self._passphrase = folder / "passphrase"
+        self._process: subprocess.Popen[str] | None = None
+        self._control: Control | None = None
+
+    @property
+    def control(self) -> Control:
+        """The running node. :raises LocalFault: it is not running."""
+        if self._control is None:
+            raise LocalFault(f"{self.name} is not running")
+        return self._control
+
+    @property
+    def pid(self) -> int:
+        """Process id of ``springline up``."""
+        return self._process.pid if self._process else 0
+
+    def __enter__(self) -> LocalNode:
+        if not (self.folder / "device.json").exists():
+            self.init()
+        self.up()
+        return self
+
+    def __exit__(self, _kind: type | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self.down()
+
+    def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run one command on this node's data directory."""
+        return subprocess.run(  # noqa: S603 - our own command, our own arguments
+            self._command(*arguments), env=self.environment, input=text, capture_output=True, text=True, timeout=120,
+            check=False,
+        )  # fmt: skip
+
+    def _command(self, *arguments: str) -> list[str]:
+        first, *rest = arguments
+        return [sys.executable, "-m", "springline", first, "--data-dir", str(self.folder), *rest]
+
+    def init(self) -> None:
+        """Make the identity."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self._passphrase, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write("a passphrase for a while\n")
+        made = self.run("init", "--name", self.name, "--passphrase-file", str(self._passphrase))
+        if made.returncode != 0:
+            raise LocalFault(f"{self.name} could not be made: {made.stderr.strip()}")
+
+    def up(self) -> None:
+        """Start the node and wait for its ready line."""
+        command = self._command("up", "--listen", "127.0.0.1", "--passphrase-file", str(self._passphrase), "--json")
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None  # noqa: S101 - piped above
+        line = self._process.stdout.readline()
+        if not line:
+            _, errors = self._process.communicate(timeout=START_PATIENCE)
+            raise LocalFault(f"{self.name} did not start: {errors.strip()}")
+        self.listen = str(json.loads(line)["listen"])
+        self._control = Control(self.folder)
+
+    def down(self) -> None:
+        """Stop the node as a user would, and wait until it has ended."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.communicate(timeout=STOP_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.communicate()
+            self._process = None
+
+
+def left_over(token: str) -> list[int]:
+    """Process ids, this process's aside, that carry ``token`` and still run."""
+    mark = f"{TOKEN}={token}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark in (entry / "environ").read_bytes().split(b"\0") and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found
