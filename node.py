@@ -40,7 +40,7 @@ from springline.protocols.handler import ProtocolHandler
 from springline.store.envelope import Strength
 from springline.store.identity import DeviceInfo
 from springline.store.layout import Layout
-from springline.supervisors.supervisor import Supervisor
+from springline.supervisors.supervisor import ROOT, Supervisor
 from springline.supervisors.tree import NodeArgs, node_tree
 from springline.transport.address import Address
 
@@ -57,9 +57,6 @@ BACKLOG = 1024
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - being reachable is the point; strangers get no answer
 """Listen on all interfaces."""
-
-ROOT = "node"
-"""The NodeSupervisor's name on the bus."""
 
 Passphrase = bytes | str | Callable[[], bytes | str]
 """A passphrase, or what asks the user for it."""

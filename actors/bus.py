@@ -125,13 +125,13 @@ class _Context(ForkContext):
     Process = _Process
 
 
-def child_pid(actor: Any, path: str) -> int | None:
-    """Process id of the child of ``actor`` at bus path ``path``; None once it is reaped."""
-    for child in getattr(actor._myRef, "_child_procs", ()):
-        real = getattr(child, "childRealAddr", None)
-        if real is not None and path_of(real) == path:
-            return int(child.childProc.pid)
-    return None
+def start_child(actor: Any, kind: type) -> tuple[ActorAddress, Any]:
+    """Start a child of ``actor``; its address, and its process (``pid``, ``is_alive()``, ``exitcode``).
+
+    The engine keeps the process to itself, but a supervisor must be able to see and end one that answers no message.
+    """
+    child = actor.createActor(kind)
+    return child, actor._myRef._child_procs[-1].childProc
 
 
 # -- the transport -------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def child_pid(actor: Any, path: str) -> int | None:
 class _Endpoint(TransportInit__Base):  # type: ignore[misc]
     """What a new process needs to make its transport."""
 
-    def __init__(self, instance: int | None, own: ActorAddress | None, parent: ActorAddress, admin: ActorAddress) -> None:
+    def __init__(self, instance: int | None, own: Any, parent: ActorAddress, admin: ActorAddress) -> None:
         self.addrInst = instance
         self.own = own
         self.parent = parent
@@ -190,7 +190,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
         """There is no convention of several systems."""
 
     @staticmethod
-    def getAddressFromString(spec: str, adminRouting: bool = False) -> ActorAddress:
+    def getAddressFromString(spec: str, **_: Any) -> ActorAddress:
         """The address with that path."""
         return ActorAddress(BusAddress(spec))
 
@@ -358,7 +358,7 @@ os.register_at_fork(after_in_child=_in_child)
 class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
     """What ``ActorSystem('springlineBus', …)`` looks up in this module."""
 
-    transportType = BusTransport
+    transportType = BusTransport  # noqa: N815 - the engine's name
     mpcontext = property(lambda _self: _Context(), lambda _self, _value: None)
 
     def __init__(self, system: Any, logDefs: Any = None) -> None:

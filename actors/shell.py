@@ -321,6 +321,9 @@ class IoShell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
             if sender.ask_id is None:
                 raise
             value = error
+        except Exception as error:
+            sender.reply(InternalFault(f"{self.name} failed: {_brief(error)}"))
+            raise
         if value is not LATER:
             sender.reply(value)
 

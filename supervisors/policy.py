@@ -1,0 +1,489 @@
+"""What a supervisor does about its children: a pure function (state, event, now, random) → (state, actions).
+
+The rule: every decision is made here and nothing is done here. The actor around it (``supervisor.py``) turns messages
+and the ends of processes into events, and actions into forks, messages and signals.
+
+The meaning is OTP's. Children start in order, each when the one before is ready; stop in reverse order, each with a
+deadline and then SIGKILL. The end of a child restarts it, those after it, or all, by strategy; whoever must go first is
+stopped, last started first. Restarts are counted in a window; too many escalate, or quarantine the child.
+
+Every child is in one of five phases::
+
+    DOWN ──start──▶ STARTING ──ready──▶ UP ──stop──▶ STOPPING ──exit──▶ DOWN
+      ▲                │ exit, deadline    │ exit, hung                     │
+      └── PAUSED ◀─────┴───────────────────┘ (until the backoff is over) ◀──┘
+
+A process has a generation; whatever is told of an older one is late and ignored, for the engine may tell a child's end
+twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from springline.errors import Misuse
+from springline.supervisors.spec import ChildSpec, Excess, Restart, Strategy, SupervisorSpec
+
+
+class Phase(Enum):
+    """Where a child stands."""
+
+    DOWN = "down"
+    PAUSED = "waiting to be restarted"
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One child's state. Times are monotonic seconds.
+
+    :param generation: processes started so far. :param wanted: whether it shall run (again) when its turn comes.
+    :param deadline: when its phase must be over. :param ping_at: when the next ping is due.
+    :param unanswered: pings sent since the last pong.
+    :param failures: moments of its recent ends that called for a restart. :param killed: why we killed it, or ``""``.
+    :param told: whether we had told it to stop: then its end is no failure.
+    """
+
+    spec: ChildSpec
+    phase: Phase = Phase.DOWN
+    generation: int = 0
+    wanted: bool = True
+    pid: int = 0
+    deadline: float | None = None
+    ping_at: float | None = None
+    unanswered: int = 0
+    failures: tuple[float, ...] = ()
+    killed: str = ""
+    told: bool = False
+    quarantined: bool = False
+    removed: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process."""
+        return self.phase in (Phase.STARTING, Phase.UP, Phase.STOPPING)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A supervisor's whole state: its spec, its children in start order, its recent restarts.
+
+    :param ready: whether all children have been up once. :param stopping: whether the supervisor is ending, and why.
+    :param draining: whether children are being stopped before a group restart.
+    """
+
+    spec: SupervisorSpec
+    children: tuple[Child, ...] = ()
+    restarts: tuple[float, ...] = ()
+    ready: bool = False
+    stopping: str = ""
+    escalating: bool = False
+    draining: bool = False
+
+    def child(self, name: str) -> Child | None:
+        """The child of that name."""
+        return next((child for child in self.children if child.spec.name == name), None)
+
+
+# -- events --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Start the children."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReady:
+    """A child says that it works."""
+
+    name: str
+    generation: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildExited:
+    """A child's process has ended."""
+
+    name: str
+    generation: int
+    reason: str
+    normal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ponged:
+    """A child answers a ping."""
+
+    name: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimerDue:
+    """The clock reached the deadline last armed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddChild:
+    """Supervise one more, from now on."""
+
+    spec: ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveChild:
+    """Stop that child and forget it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAll:
+    """End: stop every child, last started first."""
+
+    reason: str
+
+
+Event = Begin | ChildReady | ChildExited | Ponged | TimerDue | AddChild | RemoveChild | StopAll
+
+
+# -- actions -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    """Fork a process for the child."""
+
+    spec: ChildSpec
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopChild:
+    """Ask the child to end."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillChild:
+    """SIGKILL its process; its exit follows."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PingChild:
+    """Ask whether it still handles messages."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTimer:
+    """Deliver :class:`TimerDue` at that moment; replaces the former one."""
+
+    at: float
+
+
+class What(Enum):
+    """What has become of a child, for observers."""
+
+    READY = "ready"
+    EXITED = "exited"
+    HUNG = "hung"
+    LATE = "not ready in time"
+    RESTARTING = "restarting"
+    QUARANTINED = "quarantined"
+    REMOVED = "removed"
+    ESCALATING = "escalating"
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Something an observer may want to know."""
+
+    what: What
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AllReady:
+    """Every child is up: the supervisor itself is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """No child is left; the supervisor ends, normally or not."""
+
+    reason: str
+    normal: bool
+
+
+Action = StartChild | StopChild | KillChild | PingChild | ArmTimer | Announce | AllReady | Finished
+
+
+# -- the function --------------------------------------------------------------------------------------------------
+
+
+def initial(spec: SupervisorSpec) -> State:
+    """The state before :class:`Begin`."""
+    return State(spec, tuple(Child(child) for child in spec.children))
+
+
+def step(state: State, event: Event, now: float, random: float = 0.0) -> tuple[State, tuple[Action, ...]]:
+    """What to do about ``event``.
+
+    :param now: monotonic seconds. :param random: a uniform draw from [0, 1), for the backoff's jitter.
+    :raises Misuse: a child is added under a name that is taken, or one is removed that is not there.
+    """
+    turn = _Turn(state, now, random)
+    match event:
+        case ChildReady():
+            turn.on_ready(event)
+        case ChildExited():
+            turn.on_exit(event)
+        case Ponged():
+            turn.on_pong(event)
+        case TimerDue():
+            turn.on_timer()
+        case AddChild(spec=spec):
+            turn.on_add(spec)
+        case RemoveChild(name=name):
+            turn.on_remove(name)
+        case StopAll(reason=reason):
+            turn.end(reason, escalating=False)
+        case Begin():
+            pass
+    turn.advance()
+    return turn.state, tuple(turn.actions)
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One call of :func:`step`: the state being built, and the actions."""
+
+    state: State
+    now: float
+    random: float
+    actions: list[Action] = field(default_factory=list)
+
+    # -- small tools -----------------------------------------------------------------------------------------------
+
+    def put(self, child: Child) -> None:
+        name = child.spec.name
+        children = tuple(child if other.spec.name == name else other for other in self.state.children)
+        self.state = replace(self.state, children=children)
+
+    def current(self, name: str, generation: int) -> Child | None:
+        """The child, if that generation is the one that runs."""
+        child = self.state.child(name)
+        return child if child is not None and child.running and child.generation == generation else None
+
+    def announce(self, what: What, child: Child, detail: str = "") -> None:
+        self.actions.append(Announce(what, child.spec.name, detail))
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def on_ready(self, event: ChildReady) -> None:
+        child = self.current(event.name, event.generation)
+        if child is None or child.phase is not Phase.STARTING:
+            return
+        every = child.spec.ping_every
+        ping_at = None if every is None else self.now + every
+        self.put(replace(child, phase=Phase.UP, pid=event.pid, deadline=None, ping_at=ping_at, unanswered=0))
+        self.announce(What.READY, child, f"pid {event.pid}")
+
+    def on_pong(self, event: Ponged) -> None:
+        child = self.current(event.name, event.generation)
+        if child is not None:
+            self.put(replace(child, unanswered=0))
+
+    def on_exit(self, event: ChildExited) -> None:
+        child = self.current(event.name, event.generation)
+        if child is None:
+            return
+        told, reason = child.told, child.killed or event.reason
+        self.announce(What.EXITED, child, reason)
+        child = replace(child, phase=Phase.DOWN, pid=0, deadline=None, ping_at=None, killed="", told=False)
+        self.put(child)
+        if child.removed:
+            self.forget(child)
+        elif child.wanted and not told and not self.state.stopping:
+            self.restart(child, event.normal and reason == event.reason, reason)
+
+    def restart(self, child: Child, normal: bool, reason: str) -> None:
+        """A child ended that nobody had told to: does it come back, and with whom?"""
+        rule = child.spec.restart
+        if rule is Restart.TEMPORARY or (rule is Restart.TRANSIENT and normal):
+            self.put(replace(child, wanted=False))
+            return
+        horizon = self.now - self.state.spec.period
+        failures = (*(moment for moment in child.failures if moment > horizon), self.now)
+        child = replace(child, failures=failures)
+        restarts = (*(moment for moment in self.state.restarts if moment > horizon), self.now)
+        self.state = replace(self.state, restarts=restarts)
+        if self.excessive(child):
+            self.exceed(child, reason)
+            return
+        pause = self.state.spec.backoff.delay(len(failures), self.random)
+        self.put(replace(child, phase=Phase.PAUSED, deadline=self.now + pause))
+        self.announce(What.RESTARTING, child, f"in {pause:.2f} s: {reason}")
+        for other in self.affected(child):
+            self.stop(other, again=True)
+
+    def excessive(self, child: Child) -> bool:
+        """Whether restarts exceed the intensity; a quarantine counts each child for itself."""
+        intensity = self.state.spec.intensity
+        if intensity is None:
+            return False
+        counted = child.failures if self.state.spec.excess is Excess.QUARANTINE else self.state.restarts
+        return len(counted) > intensity
+
+    def exceed(self, child: Child, reason: str) -> None:
+        if self.state.spec.excess is Excess.QUARANTINE:
+            self.put(replace(child, wanted=False, quarantined=True))
+            self.announce(What.QUARANTINED, child, reason)
+            return
+        self.put(child)
+        self.announce(What.ESCALATING, child, reason)
+        self.end(f"{child.spec.name} keeps failing: {reason}", escalating=True)
+
+    def affected(self, child: Child) -> Iterable[Child]:
+        """The siblings that go with it, last started first."""
+        names = [other.spec.name for other in self.state.children]
+        after = self.state.children[names.index(child.spec.name) + 1 :]
+        match self.state.spec.strategy:
+            case Strategy.ONE_FOR_ONE:
+                return ()
+            case Strategy.REST_FOR_ONE:
+                return tuple(reversed(after))
+            case Strategy.ONE_FOR_ALL:
+                return tuple(other for other in reversed(self.state.children) if other.spec.name != child.spec.name)
+
+    def on_add(self, spec: ChildSpec) -> None:
+        known = self.state.child(spec.name)
+        if known is not None and not (known.quarantined or not (known.wanted or known.running)):
+            raise Misuse(f"there is a child named {spec.name} already", "choose another name, or remove it first")
+        if known is not None:  # one that stays down is given another chance, with the new spec
+            self.put(Child(spec, generation=known.generation))
+        else:
+            self.state = replace(self.state, children=(*self.state.children, Child(spec)))
+
+    def on_remove(self, name: str) -> None:
+        child = self.state.child(name)
+        if child is None or child.removed:
+            raise Misuse(f"there is no child named {name}")
+        self.put(replace(child, removed=True, wanted=False))
+        if child.running:
+            self.stop(self.state.child(name) or child, again=False)
+        else:
+            self.forget(child)
+
+    def forget(self, child: Child) -> None:
+        children = tuple(other for other in self.state.children if other.spec.name != child.spec.name)
+        self.state = replace(self.state, children=children)
+        self.announce(What.REMOVED, child)
+
+    def end(self, reason: str, *, escalating: bool) -> None:
+        if not self.state.stopping:
+            self.state = replace(self.state, stopping=reason, escalating=escalating)
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def on_timer(self) -> None:
+        for child in self.state.children:
+            if child.deadline is not None and child.deadline <= self.now:
+                self.overdue(child)
+            elif child.phase is Phase.UP and child.ping_at is not None and child.ping_at <= self.now:
+                self.ping(child)
+
+    def overdue(self, child: Child) -> None:
+        match child.phase:
+            case Phase.PAUSED:
+                self.put(replace(child, phase=Phase.DOWN, deadline=None))
+            case Phase.STARTING:
+                self.announce(What.LATE, child)
+                self.kill(child, f"not ready in {child.spec.start_deadline:g} s")
+            case Phase.STOPPING:
+                self.kill(child, child.killed or f"did not stop in {child.spec.stop_deadline:g} s")
+
+    def ping(self, child: Child) -> None:
+        if child.unanswered >= child.spec.ping_misses:
+            self.announce(What.HUNG, child)
+            self.kill(child, "hung")
+            return
+        every = child.spec.ping_every or 0.0
+        self.put(replace(child, ping_at=self.now + every, unanswered=child.unanswered + 1))
+        self.actions.append(PingChild(child.spec.name))
+
+    def kill(self, child: Child, why: str) -> None:
+        """SIGKILL; should even that go unnoticed, it is repeated."""
+        again = self.now + child.spec.stop_deadline
+        self.put(replace(child, phase=Phase.STOPPING, deadline=again, ping_at=None, killed=why))
+        self.actions.append(KillChild(child.spec.name))
+
+    # -- moving on -------------------------------------------------------------------------------------------------
+
+    def stop(self, child: Child, *, again: bool) -> None:
+        """Ask a child to end; ``again``: it is started anew when its turn comes."""
+        if child.quarantined or not (child.wanted or child.removed):
+            return
+        if child.phase is Phase.PAUSED:
+            self.put(replace(child, phase=Phase.DOWN, deadline=None, wanted=again))
+        elif child.phase in (Phase.STARTING, Phase.UP):
+            until = self.now + child.spec.stop_deadline
+            wanted = again and child.wanted and child.spec.restart is not Restart.TEMPORARY
+            self.put(replace(child, phase=Phase.STOPPING, deadline=until, ping_at=None, wanted=wanted, told=True))
+            self.actions.append(StopChild(child.spec.name))
+
+    def advance(self) -> None:
+        """Whatever can be started or stopped now, is; then the timer is armed."""
+        if self.state.stopping:
+            self.advance_stop()
+        else:
+            self.advance_start()
+        moments = [child.deadline for child in self.state.children if child.deadline is not None]
+        moments += [child.ping_at for child in self.state.children if child.ping_at is not None]
+        if moments:
+            self.actions.append(ArmTimer(min(moments)))
+
+    def advance_start(self) -> None:
+        grouped = self.state.spec.strategy is not Strategy.ONE_FOR_ONE
+        if grouped and any(child.phase is Phase.STOPPING for child in self.state.children):
+            return  # a group restarts when all of it has stopped
+        one_at_a_time = grouped or (self.state.spec.in_order and not self.state.ready)
+        for child in self.state.children:
+            if child.wanted and child.phase is Phase.DOWN and not child.quarantined:
+                self.start(child)
+            started = self.state.child(child.spec.name)
+            waiting = started is not None and started.phase in (Phase.STARTING, Phase.PAUSED)
+            if one_at_a_time and waiting:
+                return
+        if not self.state.ready and all(c.phase is Phase.UP or not c.wanted for c in self.state.children):
+            self.state = replace(self.state, ready=True)
+            self.actions.append(AllReady())
+
+    def start(self, child: Child) -> None:
+        generation = child.generation + 1
+        until = self.now + child.spec.start_deadline
+        self.put(replace(child, phase=Phase.STARTING, generation=generation, deadline=until))
+        self.actions.append(StartChild(child.spec, generation))
+
+    def advance_stop(self) -> None:
+        for child in reversed(self.state.children):
+            if child.phase is Phase.PAUSED:
+                self.put(replace(child, phase=Phase.DOWN, deadline=None))
+            elif child.phase in (Phase.STARTING, Phase.UP):
+                self.stop(child, again=False)
+                return
+            elif child.phase is Phase.STOPPING:
+                return
+        self.actions.append(Finished(self.state.stopping, not self.state.escalating))

@@ -1,0 +1,230 @@
+"""Supervisor: the actor that starts, watches and restarts its children as its spec says.
+
+The rule: this is a thin shell. Messages and the ends of processes become events, ``policy.step`` decides, and its
+actions become forks, messages and signals. It keeps no threads, because it forks; and it handles no message of its
+children's trade, so nothing they do can hang it.
+
+Anybody's actors can be supervised with it, with no device in sight::
+
+    ChildSpec("workers", Supervisor, SupervisorSpec((ChildSpec("one", Worker), ChildSpec("two", Worker))))
+
+On the bus a child is called ``<supervisor>.<child>``; the children of the node's root go by their own names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from springline.actors import bus
+from springline.actors.lifecycle import Exiting, Ping, Pong, Ready, Start, Stop
+from springline.actors.shell import LATER, Sender, Shell, receives
+from springline.actors.wire import sweep, unregister
+from springline.supervisors import policy
+from springline.supervisors.policy import What
+from springline.supervisors.spec import ChildSpec, SupervisorSpec
+
+log = logging.getLogger("springline.supervisor")
+
+ROOT = "node"
+"""Name of the node's root supervisor, whose children go by their own names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supervise:
+    """Start and watch one more child. → None, once it is being started."""
+
+    spec: ChildSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Stop that child and forget it. → None."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Children:
+    """Who are your children? → ``tuple[ChildStatus, ...]``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStatus:
+    """How a child stands.
+
+    :param phase: as in ``policy.Phase``. :param restarts: how often it was started again.
+    """
+
+    name: str
+    phase: str
+    pid: int
+    restarts: int
+    quarantined: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """The one timer has run out."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A child's process: how to talk to it and how to see its end."""
+
+    address: Any
+    generation: int
+    process: Any
+    farewell: Exiting | None = None
+
+
+class Supervisor(Shell):
+    """Supervises the children of the :class:`SupervisorSpec` it is started with."""
+
+    # -- to override -----------------------------------------------------------------------------------------------
+
+    def announce(self, news: policy.Announce) -> None:
+        """Something has become of a child."""
+        level = logging.INFO if news.what in (What.READY, What.REMOVED) else logging.WARNING
+        log.log(level, "%s: %s %s%s", self.name, news.name, news.what.value, f": {news.detail}" if news.detail else "")
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    def start(self, args: SupervisorSpec) -> object:
+        """Start the children; the supervisor is ready when they are."""
+        self._state = policy.initial(args)
+        self._running: dict[str, _Running] = {}
+        self._armed = float("inf")
+        self._feed(policy.Begin())
+        return LATER
+
+    def stop(self) -> object:
+        """Stop the children, last started first; the supervisor ends when they have."""
+        self._feed(policy.StopAll("told to stop"))
+        return LATER
+
+    def bus_name(self, child: str) -> str:
+        """What that child is called on the bus."""
+        return child if self.name == ROOT else f"{self.name}.{child}"
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _feed(self, event: policy.Event) -> None:
+        now = time.monotonic()
+        self._state, actions = policy.step(self._state, event, now, random.random())  # noqa: S311 - jitter
+        for action in actions:
+            self._perform(action, now)
+
+    @receives(Ready)
+    def _ready(self, message: Ready, sender: Sender) -> None:
+        name = self._own_name(message.name)
+        self._feed(policy.ChildReady(name, message.generation, message.pid))
+
+    @receives(Pong)
+    def _pong(self, message: Pong, sender: Sender) -> None:
+        self._feed(policy.Ponged(self._own_name(message.name), message.generation))
+
+    @receives(Exiting)
+    def _exiting(self, message: Exiting, sender: Sender) -> None:
+        running = self._running.get(self._own_name(message.name))
+        if running is not None and running.generation == message.generation:
+            running.farewell = message
+
+    def child_exited(self, path: str) -> None:
+        """See whose process has ended; the engine may tell it twice, or of several at once."""
+        ended = [(name, running) for name, running in self._running.items() if not running.process.is_alive()]
+        for name, running in ended:
+            del self._running[name]
+            sweep(self.directory, running.process.pid)
+            reason, normal = _why(running)
+            self._feed(policy.ChildExited(name, running.generation, reason, normal))
+
+    @receives(_Tick)
+    def _tick(self, message: _Tick, sender: Sender) -> None:
+        self._armed = float("inf")
+        self._feed(policy.TimerDue())
+
+    @receives(Supervise)
+    def _supervise(self, message: Supervise, sender: Sender) -> None:
+        self._feed(policy.AddChild(message.spec))
+
+    @receives(Dismiss)
+    def _dismiss(self, message: Dismiss, sender: Sender) -> None:
+        self._feed(policy.RemoveChild(message.name))
+
+    @receives(Children)
+    def _children(self, message: Children, sender: Sender) -> tuple[ChildStatus, ...]:
+        return tuple(
+            ChildStatus(
+                child.spec.name, child.phase.value, child.pid, max(0, child.generation - 1), child.quarantined
+            )
+            for child in self._state.children
+        )
+
+    def _own_name(self, bus_name: str) -> str:
+        return bus_name if self.name == ROOT else bus_name.removeprefix(f"{self.name}.")
+
+    # -- actions ---------------------------------------------------------------------------------------------------
+
+    def _perform(self, action: policy.Action, now: float) -> None:
+        match action:
+            case policy.StartChild(spec=spec, generation=generation):
+                self._start(spec, generation)
+            case policy.StopChild(name=name):
+                self._send(name, Stop())
+            case policy.KillChild(name=name):
+                self._kill(name)
+            case policy.PingChild(name=name):
+                self._send(name, Ping(0))
+            case policy.ArmTimer(at=at):
+                self._arm(at, now)
+            case policy.Announce():
+                self._note(action)
+            case policy.AllReady():
+                self.ready()
+            case policy.Finished(reason=reason, normal=normal):
+                self.exit(reason, normal=normal)
+
+    def _start(self, spec: ChildSpec, generation: int) -> None:
+        address, process = bus.start_child(self, spec.actor)
+        self._running[spec.name] = _Running(address, generation, process)
+        self.send(address, Start(self.bus_name(spec.name), generation, spec.args, self.path))
+
+    def _send(self, name: str, message: object) -> None:
+        running = self._running.get(name)
+        if running is not None:
+            self.send(running.address, message)
+
+    def _kill(self, name: str) -> None:
+        running = self._running.get(name)
+        if running is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.process.pid, signal.SIGKILL)
+
+    def _arm(self, at: float, now: float) -> None:
+        """The engine's timers can't be cancelled: one that is early does no harm, so only an earlier one is added."""
+        if at < self._armed:
+            self._armed = at
+            self.wake(at - now, _Tick())
+
+    def _note(self, news: policy.Announce) -> None:
+        if news.what in (What.QUARANTINED, What.REMOVED):
+            unregister(self.directory, self.bus_name(news.name))
+        self.announce(news)
+
+
+def _why(running: _Running) -> tuple[str, bool]:
+    """Why a process has ended: what it said before, or else its exit code."""
+    if running.farewell is not None:
+        return running.farewell.reason, running.farewell.normal
+    code = running.process.exitcode
+    if code is not None and code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}", False
+    return f"exited with code {code}", False
