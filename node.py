@@ -37,6 +37,7 @@ from springline.actors.wire import Fd, registered
 from springline.control import Control
 from springline.errors import InUse, LocalFault, Misuse, PortTaken
 from springline.protocols.handler import ProtocolHandler
+from springline.store import config
 from springline.store.envelope import Strength
 from springline.store.identity import DeviceInfo
 from springline.store.layout import Layout
@@ -186,7 +187,7 @@ class _Owner:
 
     def listen(self, where: str) -> None:
         """Bind the listening socket."""
-        kept = self.layout.kept_port()
+        kept = config.load(self.layout).port
         address = Address.parse(where) if _has_port(where) else Address(where.strip("[]"), kept or 0)
         try:
             self._listener = _bound(address)
@@ -194,7 +195,7 @@ class _Owner:
             if error.errno != errno.EADDRINUSE or _has_port(where):
                 raise _cannot_listen(address, error) from None
             self._listener = _bound(Address(address.host, 0))
-        self.layout.keep_port(self._listener.getsockname()[1])
+        config.keep_port(self.layout, self._listener.getsockname()[1])
 
     # -- the tree --------------------------------------------------------------------------------------------------
 

@@ -219,7 +219,7 @@ class Mux:
         if not 0 <= size <= limit:
             raise Misuse(f"{size} bytes were read where {limit} had room")
         if size == 0:
-            stream.ready = False
+            pass
         if size == 0 or stream.over:
             return 0
         put_data_head(room, stream.number, size)

@@ -1,0 +1,60 @@
+"""``device.json``: what may be known about this device without a passphrase — its id, its name, its port."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from springline.errors import Damaged, Misuse
+from springline.store import atomic
+from springline.store.layout import Layout
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    """:param port: TCP port chosen at the first start and kept, or None."""
+
+    device_id: UUID
+    name: str
+    created_at: datetime
+    port: int | None = None
+
+    def save(self, layout: Layout) -> None:
+        """Write it durably."""
+        fields = {
+            "version": VERSION,
+            "id": str(self.device_id),
+            "name": self.name,
+            "created_at": self.created_at.isoformat(),
+            "port": self.port,
+        }
+        atomic.write(layout.device, json.dumps(fields, indent=2).encode() + b"\n")
+
+
+def load(layout: Layout) -> DeviceConfig:
+    """Read it. :raises Misuse: there is none. :raises Damaged: it is not what was written."""
+    try:
+        fields = json.loads(layout.device.read_bytes())
+        if fields["version"] > VERSION:
+            raise Damaged("device.json was written by a newer version", "update springline; the file is untouched")
+        port = fields["port"]
+        if port is not None and not (type(port) is int and 0 < port < 65536):
+            raise ValueError(port)
+        return DeviceConfig(
+            UUID(fields["id"]), str(fields["name"]), datetime.fromisoformat(fields["created_at"]), port
+        )
+    except FileNotFoundError:
+        raise Misuse(f"no identity in {layout.root}", "make one with 'springline init'") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Damaged("device.json is damaged", f"compare it with device.json{atomic.PREVIOUS} beside it") from None
+
+
+def keep_port(layout: Layout, port: int) -> None:
+    """Remember the port that was chosen."""
+    config = load(layout)
+    if config.port != port:
+        replace(config, port=port).save(layout)

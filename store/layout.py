@@ -1,0 +1,51 @@
+"""Where everything of a device is kept::
+
+    device.json                                       DeviceConfig, readable
+    network/<device-uuid>.json                        PersistentNetworkIdentity, sealed
+    network/connections/<opaque>/session_keys.json    the relationship key, sealed
+    network/connections/<opaque>/preferences.json     ConnectionConfig, sealed
+    run/                                              lock, and a link to the bus of the running node
+    incoming/                                         received files, unless another folder is chosen
+
+``<opaque>`` is a keyed hash of the peer's id: who can list the folder learns how many devices are paired, not which.
+All folders are their owner's alone.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import UUID
+
+from springline.errors import LocalFault
+from springline.store.envelope import subkey
+
+
+class Layout:
+    """The paths of one data directory. :param data_dir: need not exist yet."""
+
+    def __init__(self, data_dir: str | os.PathLike[str]) -> None:
+        self.root = Path(data_dir).expanduser().absolute()
+        self.device = self.root / "device.json"
+        self.network = self.root / "network"
+        self.connections = self.network / "connections"
+        self.run = self.root / "run"
+        self.bus = self.run / "bus"
+
+    def prepare(self) -> None:
+        """Make the folders. :raises LocalFault: the system refuses, or the place is somebody else's."""
+        try:
+            for folder in (self.root, self.network, self.connections, self.run):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise LocalFault(f"can't use {self.root} as data directory: {why}", "choose another --data-dir") from None
+
+    def identity(self, device: UUID) -> Path:
+        """The sealed identity of this device."""
+        return self.network / f"{device}.json"
+
+    def connection(self, data_key: bytes, peer: UUID) -> Path:
+        """The folder of one peer."""
+        return self.connections / subkey(data_key, "folder", peer.bytes)[:16].hex()

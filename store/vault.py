@@ -1,0 +1,252 @@
+"""Vault: the one door to everything sealed at rest. Only the Keystore's process opens it.
+
+The rule: one owner, whole files, written before they count. Keys go to disk before the record that needs them and are
+erased after the record that revokes them, so a crash at any moment leaves a state that makes sense. A file that does
+not open falls back to its previous version.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import UUID
+
+import nacl.utils
+
+from springline.errors import Damaged, Misuse, UnknownDevice
+from springline.store import atomic, config, devices, preferences, sessions
+from springline.store.config import DeviceConfig
+from springline.store.devices import PairedDevice, PersistentNetworkIdentity, TrustLevel
+from springline.store.envelope import KEY_SIZE, Lock, Strength, lock_of, new_lock, seal, subkey, unseal
+from springline.store.identity import DeviceInfo, NetworkIdentity, clean_name
+from springline.store.layout import Layout
+from springline.store.preferences import ConnectionConfig
+from springline.store.sessions import EncryptedSessionKeys
+
+KEYS = "session_keys"
+PREFERENCES = "preferences"
+IDENTITY = "identity"
+
+Parsed = TypeVar("Parsed")
+
+
+class Vault:
+    """An open store. Make one with :meth:`create`, :meth:`unlock` or :meth:`unlock_with`."""
+
+    def __init__(self, layout: Layout, found: DeviceConfig, lock: Lock, unlock_key: bytes, data_key: bytes) -> None:
+        self.layout = layout
+        self.config = found
+        self.unlock_key = unlock_key
+        self._lock = lock
+        self._data_key = data_key
+        self._state: PersistentNetworkIdentity
+        self._by_static: dict[bytes, UUID] = {}
+        self._relationship_keys: dict[UUID, bytes] = {}
+        self._preferences: dict[UUID, ConnectionConfig] = {}
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, layout: Layout, passphrase: bytes, name: str, strength: Strength, now: datetime) -> Vault:
+        """Make a new identity. :raises Misuse: there is one already."""
+        if layout.device.exists():
+            raise Misuse(f"there is an identity in {layout.root} already", "choose another --data-dir")
+        layout.prepare()
+        identity = NetworkIdentity.new()
+        data_key = nacl.utils.random(KEY_SIZE)
+        lock, unlock_key = new_lock(passphrase, data_key, strength)
+        made = DeviceConfig(identity.device_id, clean_name(name), now)
+        vault = cls(layout, made, lock, unlock_key, data_key)
+        vault._put(PersistentNetworkIdentity(identity, now))
+        made.save(layout)  # last: it is what says that there is an identity
+        return vault
+
+    @classmethod
+    def unlock(cls, layout: Layout, passphrase: bytes) -> Vault:
+        """Open with the passphrase; takes Argon2id's time.
+
+        :raises WrongPassphrase: it is not the one. :raises Damaged: a file is. :raises Misuse: there is no identity.
+        """
+        return cls._unlock(layout, lambda lock: lock.derive(passphrase))
+
+    @classmethod
+    def unlock_with(cls, layout: Layout, unlock_key: bytes) -> Vault:
+        """Open with the key an earlier unlocking has left; errors as of :meth:`unlock`."""
+        return cls._unlock(layout, lambda _lock: unlock_key)
+
+    @classmethod
+    def _unlock(cls, layout: Layout, key_for: Callable[[Lock], bytes]) -> Vault:
+        found = config.load(layout)
+        path = layout.identity(found.device_id)
+        blob = _read(path)
+        if blob is None:
+            raise Damaged(f"the identity {path.name} is missing", "restore it from a backup")
+
+        def opened(blob: bytes) -> Vault:
+            lock = lock_of(blob, IDENTITY)
+            unlock_key = key_for(lock)
+            data_key = lock.open(unlock_key)
+            vault = cls(layout, found, lock, unlock_key, data_key)
+            vault._adopt(devices.decode(unseal(subkey(data_key, IDENTITY), blob, IDENTITY)))
+            return vault
+
+        vault = _or_previous(path, blob, opened)
+        if vault.identity.device_id != found.device_id:
+            raise Damaged("device.json and the identity belong to different devices")
+        for folder in (layout.root, layout.network):
+            atomic.tidy(folder)
+        return vault
+
+    def _adopt(self, state: PersistentNetworkIdentity) -> None:
+        self._state = state
+        self._by_static = {device.info.static_key: peer for peer, device in state.paired_devices.items()}
+
+    def _put(self, state: PersistentNetworkIdentity) -> None:
+        """Write, then believe."""
+        blob = seal(subkey(self._data_key, IDENTITY), state.encode(), IDENTITY, self._lock)
+        atomic.write(self.layout.identity(state.identity.device_id), blob)
+        self._adopt(state)
+
+    # -- this device -----------------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> NetworkIdentity:
+        """This device's private side."""
+        return self._state.identity
+
+    # -- paired devices --------------------------------------------------------------------------------------------
+
+    def devices(self) -> list[PairedDevice]:
+        """All of them, revoked ones included, by name."""
+        return sorted(self._state.paired_devices.values(), key=lambda device: (device.info.name, device.info.device_id))
+
+    def device(self, peer: UUID) -> PairedDevice | None:
+        """The one with that id."""
+        return self._state.paired_devices.get(peer)
+
+    def by_static_key(self, static_key: bytes) -> PairedDevice | None:
+        """The one with that X25519 public key."""
+        peer = self._by_static.get(static_key)
+        return None if peer is None else self.device(peer)
+
+    def pair(self, info: DeviceInfo, key: bytes, addresses: tuple[str, ...], now: datetime) -> PairedDevice:
+        """Remember a device the user has just paired, or renew it; what the user has set of it is kept."""
+        peer = info.device_id
+        known = self.device(peer)
+        self._write(peer, KEYS, EncryptedSessionKeys(key, now).encode())
+        kept = self.preferences(peer)
+        for address in reversed(addresses):
+            kept = kept.with_good_address(address)
+        self.save_preferences(peer, kept)
+        record = PairedDevice(replace(info, addresses=()), now, known.last_connected if known else None)
+        self._relationship_keys[peer] = key
+        self._replace(record, now)
+        return record
+
+    def set_trust(self, peer: UUID, trust: TrustLevel, now: datetime) -> None:
+        """Change the trust in a device. :raises UnknownDevice: it is not paired."""
+        self._replace(replace(self._known(peer), trust=trust), now)
+
+    def set_auto_connect(self, peer: UUID, wanted: bool, now: datetime) -> None:
+        """Keep whether the user wants the link. :raises UnknownDevice: it is not paired."""
+        device = self._known(peer)
+        if device.auto_connect != wanted:
+            self._replace(replace(device, auto_connect=wanted), now)
+
+    def revoke(self, peer: UUID, now: datetime) -> None:
+        """Never again: the record says so first, then the keys are wiped. :raises UnknownDevice: it is not paired."""
+        self._replace(replace(self._known(peer), trust=TrustLevel.REVOKED, auto_connect=False), now)
+        self._relationship_keys.pop(peer, None)
+        folder = self.layout.connection(self._data_key, peer)
+        atomic.erase(folder / f"{KEYS}.json")
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def seen(self, peer: UUID, now: datetime) -> None:
+        """A session with it is up."""
+        device = self.device(peer)
+        if device is not None:
+            self._replace(replace(device, last_connected=now), now)
+
+    def _known(self, peer: UUID) -> PairedDevice:
+        device = self.device(peer)
+        if device is None:
+            raise UnknownDevice(f"no device {peer} is paired")
+        return device
+
+    def _replace(self, device: PairedDevice, now: datetime) -> None:
+        paired = {**self._state.paired_devices, device.info.device_id: device}
+        self._put(replace(self._state, paired_devices=paired, updated_at=now))
+
+    # -- one device's files: read when needed ----------------------------------------------------------------------
+
+    def relationship_key(self, peer: UUID) -> bytes:
+        """The psk (32 bytes) shared with it. :raises Damaged: its file is missing or does not open."""
+        key = self._relationship_keys.get(peer)
+        if key is None:
+            found = self._read(peer, KEYS, sessions.decode)
+            if found is None:
+                raise Damaged("the keys of a paired device are missing", "pair it again")
+            key = self._relationship_keys[peer] = found.relationship_key
+        return key
+
+    def preferences(self, peer: UUID) -> ConnectionConfig:
+        """How to reach it; the defaults if nothing was saved."""
+        if peer not in self._preferences:
+            self._preferences[peer] = self._read(peer, PREFERENCES, preferences.decode) or ConnectionConfig()
+        return self._preferences[peer]
+
+    def save_preferences(self, peer: UUID, wanted: ConnectionConfig) -> None:
+        """Keep how to reach it."""
+        self._write(peer, PREFERENCES, wanted.encode())
+        self._preferences[peer] = wanted
+
+    def remember_address(self, peer: UUID, address: str) -> None:
+        """It answered there: try that first the next time."""
+        present = self.preferences(peer)
+        changed = present.with_good_address(address)
+        if changed != present:
+            self.save_preferences(peer, changed)
+
+    def _context(self, peer: UUID, role: str) -> str:
+        return f"{role}/{peer}"
+
+    def _path(self, peer: UUID, role: str) -> Path:
+        return self.layout.connection(self._data_key, peer) / f"{role}.json"
+
+    def _write(self, peer: UUID, role: str, plaintext: bytes) -> None:
+        key = subkey(self._data_key, "device", peer.bytes)
+        atomic.write(self._path(peer, role), seal(key, plaintext, self._context(peer, role)))
+
+    def _read(self, peer: UUID, role: str, decode: Callable[[bytes], Parsed]) -> Parsed | None:
+        path = self._path(peer, role)
+        key = subkey(self._data_key, "device", peer.bytes)
+        blob = _read(path)
+        if blob is None:
+            return None
+        return _or_previous(path, blob, lambda blob: decode(unseal(key, blob, self._context(peer, role))))
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+    """The file's contents, or its previous version's if it is damaged."""
+    try:
+        return parse(blob)
+    except Damaged:
+        previous = _read(path.with_name(path.name + atomic.PREVIOUS))
+        if previous is None:
+            raise
+        try:
+            return parse(previous)
+        except Damaged:
+            pass
+        raise
