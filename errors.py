@@ -99,6 +99,10 @@ class NotConnected(Unreachable):
     """The device is not connected now."""
 
 
+class Busy(Unreachable):
+    """More waits to be sent to the device than may; try again when some of it has left."""
+
+
 class Lost(Unreachable):
     """Whoever was asked is gone before it answered: what was asked for may have happened or not."""
 

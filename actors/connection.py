@@ -15,13 +15,15 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import random
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+
+from blake3 import blake3
 
 from springline.actors.messages import (
     CONNECTIONS,
@@ -51,10 +53,10 @@ from springline.actors.messages import (
 from springline.actors.shell import LATER, IoShell, Sender, receives
 from springline.actors.wire import is_registered
 from springline.errors import HandlerFailed, Lost, NoHandler, NotConnected, NotRunning, SpringlineError
-from springline.events import DeviceConnected, DeviceDisconnected, DeviceRevoked, MessageReceived
+from springline.events import DeviceConnected, DeviceDisconnected, MessageReceived
 from springline.transport import link
 from springline.transport.address import Address
-from springline.transport.channel import Channel, ChannelUser, StreamEnd
+from springline.transport.channel import Channel, ChannelUser, StreamEnd, digest_of
 from springline.transport.link import Phase, SessionRef
 
 log = logging.getLogger("springline.connection")
@@ -75,8 +77,7 @@ class ConnectionArgs:
 
     own: UUID
     device: UUID
-    wanted: bool
-    keepalive: float
+    keepalive: float = 25.0
     retry: link.Retry = link.Retry()
 
 
@@ -93,20 +94,15 @@ class DeviceConnection(IoShell, ChannelUser):
     """Takes ``LinkWanted``, sessions and dial results; carries ``SendMessage`` and ``OpenStream``."""
 
     async def start(self, args: ConnectionArgs) -> None:
-        """Begin to connect, if that is wanted."""
+        """Begin disconnected; the manager says what is wanted."""
         self._args = args
         self._device = args.device
         self._link = link.LinkState(retry=args.retry, since=self.loop.time())
         self._timer: asyncio.TimerHandle | None = None
         self._sessions: dict[int, _Session] = {}
         self._session_ids = itertools.count(1)
-        self._request_ids = itertools.count(1)
         self._waiting: dict[int, Sender] = {}
-        self._streams: dict[int, tuple[str, OpenStream]] = {}
-        if args.wanted:
-            self._step(link.Wanted())
-        else:
-            self._report()
+        self._streams: dict[tuple[int, int], tuple[str, bytes]] = {}
 
     async def stop(self) -> None:
         """Say goodbye, so that the other side need not find out."""
@@ -201,7 +197,6 @@ class DeviceConnection(IoShell, ChannelUser):
     def revoked(self, message: RevokedNow, sender: Sender) -> None:
         """Close at once and for good."""
         self._step(link.Revoked())
-        self._publish(DeviceRevoked(self._device))
 
     @receives(SocketIsUp)
     def socket_is_up(self, message: SocketIsUp, sender: Sender) -> None:
@@ -247,20 +242,19 @@ class DeviceConnection(IoShell, ChannelUser):
     @receives(SendMessage)
     def send_message(self, message: SendMessage, sender: Sender) -> object:
         """Send over the link; the answer follows when the other side has handled it."""
-        channel = self._channel()
-        request = next(self._request_ids)
-        if sender.ask_id is not None:
-            self._waiting[request] = sender
-        channel.send_request(request, message.protocol, message.payload, message.priority)
+        _, channel = self._connected()
+        request = channel.send_request(message.protocol, message.payload, message.priority)
+        self._waiting[request] = sender
         return LATER
 
-    def _channel(self) -> Channel:
+    def _connected(self) -> tuple[int, Channel]:
+        """The session in use, by tag. :raises NotConnected: there is none."""
         session = self._link.session
         if session is None:
             raise NotConnected(f"the device is not connected: {self._link.reason}")
-        return self._sessions[session.id].channel
+        return session.id, self._sessions[session.id].channel
 
-    def answered(self, request: int, answer: bytes | None | SpringlineError) -> None:
+    def answered(self, request: int, answer: bytes | SpringlineError | None) -> None:
         """The other side has handled a message of ours, or says why not."""
         sender = self._waiting.pop(request, None)
         if sender is not None:
@@ -275,14 +269,14 @@ class DeviceConnection(IoShell, ChannelUser):
             self.spawn(self._deliver(tag, request, DeliverMessage(self._device, protocol, payload)))
 
     async def _deliver(self, tag: int, request: int, message: DeliverMessage) -> None:
-        answer: bytes | None | SpringlineError
+        answer: bytes | SpringlineError | None
         try:
             answer = await self._ask_handler(message.protocol, message)
         except SpringlineError as error:
             answer = error
         self._answer(tag, request, answer)
 
-    def _answer(self, tag: int, request: int, answer: bytes | None | SpringlineError) -> None:
+    def _answer(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         session = self._sessions.get(tag)
         if session is not None:
             session.channel.send_answer(request, answer)
@@ -306,24 +300,36 @@ class DeviceConnection(IoShell, ChannelUser):
     # -- streams ---------------------------------------------------------------------------------------------------
 
     @receives(OpenStream)
-    def open_stream(self, message: OpenStream, sender: Sender) -> None:
+    async def open_stream(self, message: OpenStream, sender: Sender) -> None:
         """Send a file's bytes to the other side's handler."""
+        fd = message.source.take()
         try:
-            channel = self._channel()
-            stream = channel.open_stream(
-                message.protocol, message.header, message.source.take(), message.offset, message.size
-            )
-        except SpringlineError as error:
-            end = StreamEnd(stream=0, protocol=message.protocol, header=message.header, error=str(error))
-            self.tell(sender.path, self._ended(end, message.token))
+            digest = await self._digest(fd, message.offset)
+            tag, channel = self._connected()
+        except (SpringlineError, OSError) as error:
+            os.close(fd)
+            self._refuse_to_open(message, sender, error)
             return
-        self._streams[stream] = sender.path, message
+        try:
+            stream = channel.open_stream(message.protocol, message.header, fd, message.offset, message.size, digest)
+        except SpringlineError as error:
+            self._refuse_to_open(message, sender, error)
+            return
+        self._streams[tag, stream] = sender.path, message.token
 
-    def stream_moved(self, stream: int, done: int) -> None:
+    async def _digest(self, fd: int, size: int) -> blake3:
+        """The digest of a file's beginning, computed beside the loop."""
+        return await self.loop.run_in_executor(None, digest_of, fd, size)
+
+    def _refuse_to_open(self, message: OpenStream, sender: Sender, error: Exception) -> None:
+        end = StreamEnd(0, message.protocol, message.header, error=str(error))
+        self.tell(sender.path, self._ended(end, message.token))
+
+    def stream_moved(self, tag: int, stream: int, done: int) -> None:
         """A stream of ours has got on."""
-        opened = self._streams.get(stream)
+        opened = self._streams.get((tag, stream))
         if opened is not None:
-            self.tell(opened[0], StreamMoved(opened[1].token, done))
+            self.tell(opened[0], StreamMoved(opened[1], done))
 
     def stream_offered(self, tag: int, stream: int, protocol: str, header: bytes) -> None:
         """The other side opens a stream."""
@@ -332,25 +338,22 @@ class DeviceConnection(IoShell, ChannelUser):
     async def _find_sink(self, tag: int, stream: int, offer: StreamOffered) -> None:
         try:
             sink: Sink = await self._ask_handler(offer.protocol, offer)
-        except SpringlineError as error:
-            self._with_channel(tag, lambda channel: channel.refuse_stream(stream, error.message))
+            digest = await self._digest(sink.file.fileno(), sink.offset)
+        except (SpringlineError, OSError) as error:
+            if tag in self._sessions:
+                self._sessions[tag].channel.refuse_stream(stream, str(error))
             return
-        file = sink.file
-        self._with_channel(tag, lambda channel: channel.accept_stream(stream, file.take(), sink.offset))
+        if tag in self._sessions:
+            self._sessions[tag].channel.accept_stream(stream, sink.file.take(), sink.offset, digest)
 
-    def _with_channel(self, tag: int, act: Callable[[Channel], object]) -> None:
-        session = self._sessions.get(tag)
-        if session is not None:
-            act(session.channel)
-
-    def stream_ended(self, end: StreamEnd) -> None:
+    def stream_ended(self, tag: int, end: StreamEnd) -> None:
         """A stream is over, either way; its handler decides what that means."""
         if end.incoming:
             self.spawn(self._tell_handler(end))
             return
-        opened = self._streams.pop(end.stream, None)
+        opened = self._streams.pop((tag, end.stream), None)
         if opened is not None:
-            self.tell(opened[0], self._ended(end, opened[1].token))
+            self.tell(opened[0], self._ended(end, opened[1]))
 
     async def _tell_handler(self, end: StreamEnd) -> None:
         """What has arrived whole must be told even if the handler is just being restarted."""

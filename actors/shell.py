@@ -36,7 +36,7 @@ from springline.actors.endpoint import AsyncEndpoint
 from springline.actors.lifecycle import Ask, Exiting, Ping, Pong, Ready, Reply, Start, Stop
 from springline.actors.logs import log_to
 from springline.actors.wire import register, unregister
-from springline.errors import InternalFault, SpringlineError
+from springline.errors import InternalFault, SpringlineError, TimedOut
 
 log = logging.getLogger("springline.actor")
 
@@ -70,6 +70,19 @@ class Sender:
         """Answer the ``Ask``; does nothing if the message was only told."""
         if self.ask_id is not None:
             self._tell(self.path, Reply(self.ask_id, value))
+
+
+Then = Callable[[Any], None]
+"""Called with an answer, or with the ``SpringlineError`` that came instead."""
+
+
+class _Overdue:
+    """The time of an ask is up."""
+
+    __slots__ = ("ask_id",)
+
+    def __init__(self, ask_id: int) -> None:
+        self.ask_id = ask_id
 
 
 Handler = TypeVar("Handler", bound=Callable[..., object])
@@ -120,6 +133,11 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
 
     _crashed = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._asks = 0
+        self._asked: dict[int, Then] = {}
+
     # -- to override ---------------------------------------------------------------------------------------------------
 
     def start(self, args: Any) -> object:
@@ -146,6 +164,18 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
     def tell(self, target: str, message: object) -> None:
         """Send ``message`` to a registered name or a bus path."""
         self.send(bus.address(target, self.directory), message)
+
+    def ask(self, target: str, body: object, then: Then, timeout: float = 5.0) -> None:
+        """Ask an actor; ``then`` gets the answer, or a ``SpringlineError`` if there is none in ``timeout`` seconds."""
+        self._asks += 1
+        self._asked[self._asks] = then
+        self.tell(target, Ask(self._asks, body))
+        self.wake(timeout, _Overdue(self._asks))
+
+    def _resolve(self, ask_id: int, answer: object) -> None:
+        then = self._asked.pop(ask_id, None)
+        if then is not None:  # else it came too late, or its time ran out after it came
+            then(answer)
 
     def wake(self, after: float, message: object) -> None:
         """Have ``message`` handled in ``after`` seconds. It can't be cancelled: give it a generation."""
@@ -178,6 +208,10 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
         match message:
             case Ask(id=ask_id, body=body):
                 self._handle(body, Sender(bus.path_of(address), ask_id, self.tell))
+            case Reply(id=ask_id, value=value):
+                self._resolve(ask_id, value)
+            case WakeupMessage(payload=_Overdue(ask_id=ask_id)):
+                self._resolve(ask_id, TimedOut("no answer in time"))
             case WakeupMessage():
                 self._handle(message.payload, Sender(self.path, None, self.tell))
             case ActorSystemMessage():

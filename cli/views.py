@@ -15,6 +15,7 @@ from rich.table import Table
 from springline.actors.messages import DeviceStatus
 from springline.cli.console import err
 from springline.control import Process
+from springline.errors import Malformed
 from springline.events import (
     ConnectionError,
     DeviceConnected,
@@ -24,7 +25,6 @@ from springline.events import (
     MessageReceived,
     NetworkEvent,
 )
-from springline.errors import Malformed
 from springline.protocols.message import Custom
 from springline.store.devices import PairedDevice
 

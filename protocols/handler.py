@@ -17,12 +17,9 @@ crashing is quarantined. State that must outlive a restart belongs on disk.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID
 
-from springline.actors.lifecycle import Ask, Reply
 from springline.actors.messages import (
     EVENTS,
     DeliverMessage,
@@ -35,27 +32,17 @@ from springline.actors.messages import (
     Subscribe,
     connection_name,
 )
-from springline.actors.shell import Sender, Shell, receives
-from springline.errors import Refused, SpringlineError, TimedOut
+from springline.actors.shell import Sender, Shell, Then, receives
+from springline.errors import Refused
 from springline.events import DeviceConnected, DeviceDisconnected
 from springline.protocols.codec import decode_untrusted, encode
 from springline.protocols.message import DeviceMessage
-
-Then = Callable[[Any], None]
-"""Called with the answer, or with the ``SpringlineError`` that came instead."""
 
 _RENEW = 10.0
 
 
 class _Renew:
     """Time to renew the lease at the EventHub."""
-
-
-class _Overdue:
-    """An ask's time is up."""
-
-    def __init__(self, ask_id: int) -> None:
-        self.ask_id = ask_id
 
 
 class ProtocolHandler(Shell):
@@ -104,19 +91,10 @@ class ProtocolHandler(Shell):
 
         self.ask(connection_name(device), SendMessage(self.protocol, encode(message)), decoded, timeout)
 
-    def ask(self, target: str, body: object, then: Then, timeout: float = 5.0) -> None:
-        """Ask an actor; ``then`` gets the answer, or a ``SpringlineError`` if there is none in ``timeout`` seconds."""
-        ask_id = next(self._ask_ids)
-        self._asked[ask_id] = then
-        self.tell(target, Ask(ask_id, body))
-        self.wake(timeout, _Overdue(ask_id))
-
     # -- the shell's side ------------------------------------------------------------------------------------------
 
     def start(self, args: Any) -> None:
         """Set up, subscribe to link changes if they are wanted, begin."""
-        self._ask_ids = itertools.count(1)
-        self._asked: dict[int, Then] = {}
         own = type(self)
         if own.connected is not ProtocolHandler.connected or own.disconnected is not ProtocolHandler.disconnected:
             self._renew(None, None)
@@ -146,19 +124,6 @@ class ProtocolHandler(Shell):
     @receives(DeviceDisconnected)
     def _disconnected(self, message: DeviceDisconnected, _sender: Sender) -> None:
         self.disconnected(message.device_id)
-
-    @receives(Reply)
-    def _reply(self, message: Reply, _sender: Sender) -> None:
-        self._resolve(message.id, message.value)
-
-    @receives(_Overdue)
-    def _overdue(self, message: _Overdue, _sender: Sender) -> None:
-        self._resolve(message.ask_id, TimedOut("no answer in time"))
-
-    def _resolve(self, ask_id: int, value: object | SpringlineError) -> None:
-        then = self._asked.pop(ask_id, None)
-        if then is not None:
-            then(value)
 
     @receives(_Renew)
     def _renew(self, _message: object, _sender: object) -> None:

@@ -219,7 +219,7 @@ class Mux:
         if not 0 <= size <= limit:
             raise Misuse(f"{size} bytes were read where {limit} had room")
         if size == 0:
-            pass
+            stream.ready = False
         if size == 0 or stream.over:
             return 0
         put_data_head(room, stream.number, size)
@@ -269,7 +269,8 @@ class Mux:
                 self._streams.on_open(record.stream, record.priority)
                 return record
             case Credit():
-                return self._on_credit(record)
+                self._on_credit(record)
+                return None
             case Fin():
                 return self._on_fin(record)
             case Reset():

@@ -315,7 +315,8 @@ def _message(body: memoryview) -> Message:
 
 
 def _ack(body: memoryview) -> Ack:
-    return Ack(*_unpack(_ACK, body), _text_untrusted(body[_ACK.size :]))
+    ident, code = _unpack(_ACK, body)
+    return Ack(ident, code, _text_untrusted(body[_ACK.size :]))
 
 
 def _open(body: memoryview) -> Open:
@@ -343,11 +344,13 @@ def _fin(body: memoryview) -> Fin:
     digest = bytes(body[_FIN.size :])
     if len(digest) not in (0, DIGEST_SIZE):
         raise Malformed("a digest of the wrong size")
-    return Fin(*_unpack(_FIN, body), digest)
+    stream, total = _unpack(_FIN, body)
+    return Fin(stream, total, digest)
 
 
 def _reset(body: memoryview) -> Reset:
-    return Reset(*_unpack(_RESET, body), _text_untrusted(body[_RESET.size :]))
+    stream, code = _unpack(_RESET, body)
+    return Reset(stream, code, _text_untrusted(body[_RESET.size :]))
 
 
 def _ping(body: memoryview) -> Ping:
@@ -359,7 +362,8 @@ def _pong(body: memoryview) -> Pong:
 
 
 def _goaway(body: memoryview) -> GoAway:
-    return GoAway(*_unpack(_GOAWAY, body), _text_untrusted(body[_GOAWAY.size :]))
+    (code,) = _unpack(_GOAWAY, body)
+    return GoAway(code, _text_untrusted(body[_GOAWAY.size :]))
 
 
 _PARSERS: dict[int, Callable[[memoryview], Record]] = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -275,8 +276,9 @@ def test_a_failed_handshake_stays_failed() -> None:
 
 
 def test_a_message_beyond_noise_s_limit_is_malformed() -> None:
+    initiator, responder = connect_pair()
     with pytest.raises(Malformed):
-        connect_pair()[1].read(bytes(65536))
+        responder.read(initiator.write(bytes(65536)))
 
 
 @pytest.mark.parametrize("point", SMALL_ORDER, ids=lambda p: p.hex()[:8])
@@ -317,6 +319,7 @@ def test_public_key_of_rfc_7748() -> None:
 
 def test_mac1_is_the_responder_s_and_the_message_s() -> None:
     key = noise.mac1_key(noise.public_key(RESPONDER))
+    assert key == hashlib.blake2s(b"mac1----" + noise.public_key(RESPONDER)).digest()
     tag = noise.mac1(key, b"message")
     assert len(tag) == MAC_SIZE
     assert noise.check_mac1(key, b"message", tag)
@@ -334,7 +337,8 @@ def test_the_confirmation_is_the_initiator_s_first_transport_message() -> None:
     noise.open_confirm(responder.keys(), body)
     opened = Session(responder.keys()).open(memoryview(bytearray(body)))
     assert bytes(opened) == b""
-    for wrong in (b"", body[:-1], body + b"x", noise.confirm(responder.keys())):
+    not_empty = Session(initiator.keys()).seal(b"x")[LENGTH_SIZE:]
+    for wrong in (b"", body[:-1], body + b"x", noise.confirm(responder.keys()), not_empty):
         with pytest.raises(Malformed):
             noise.open_confirm(responder.keys(), wrong)
 
@@ -353,6 +357,12 @@ def test_unpad_raises_malformed_only(padded: bytes) -> None:
     except Malformed:
         return
     assert noise.pad(payload, len(padded)) == padded
+
+
+@pytest.mark.parametrize("padded", [b"", b"\0", b"\0\1", b"\0\1xy", b"\0\1x\0\0y", b"\xff\xffx"])
+def test_padding_that_lies_is_malformed(padded: bytes) -> None:
+    with pytest.raises(Malformed):
+        noise.unpad_untrusted(padded)
 
 
 def test_what_does_not_fit_is_misuse() -> None:

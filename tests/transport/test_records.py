@@ -172,6 +172,8 @@ def test_what_cannot_be_built(record: Record) -> None:
 
 
 @given(st.text(max_size=1000))
+@example("é" * MOST_TEXT)
+@example("x" + "é" * MOST_TEXT)
 def test_any_text_can_be_sent_and_arrives_printable(text: str) -> None:
     (record,) = parse(Reset(1, Code.FAILED, text).encode())
     assert isinstance(record, Reset)

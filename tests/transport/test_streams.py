@@ -74,6 +74,8 @@ def test_an_end_tells_the_length() -> None:
     with pytest.raises(Malformed):
         receiver.on_fin(6)
     receiver.on_fin(5)
+    with pytest.raises(Malformed):
+        receiver.on_data(1)
 
 
 def test_absurd_credit_is_malformed() -> None:

@@ -1,0 +1,206 @@
+"""ConnectionManager: the supervisor of the DeviceConnections, one for each paired device.
+
+The rule: which connections there are follows from the Keystore's devices; whether a link shall be up, from what the
+user said last, which the Keystore keeps too. So a manager that was killed knows everything again once it has asked.
+
+Restarts are unlimited and paced by the backoff: a link to a device is never given up, and one device's trouble
+escalates to nobody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from springline.actors.connection import ConnectionArgs, DeviceConnection
+from springline.actors.messages import (
+    EVENTS,
+    KEYSTORE,
+    ConnectDevice,
+    DevicesChanged,
+    DeviceStatus,
+    DisconnectDevice,
+    LinkStatus,
+    LinkWanted,
+    ListDevices,
+    ListLinks,
+    Publish,
+    RevokeDevice,
+    RevokedNow,
+    SetAutoConnect,
+    SetTrust,
+    WhoAmI,
+    connection_name,
+)
+from springline.actors.shell import LATER, Sender, receives
+from springline.errors import Refused, SpringlineError, UnknownDevice
+from springline.events import DeviceRevoked
+from springline.store.devices import PairedDevice, TrustLevel
+from springline.store.identity import DeviceInfo
+from springline.supervisors import policy
+from springline.supervisors.backoff import Backoff
+from springline.supervisors.policy import What
+from springline.supervisors.spec import ChildSpec, SupervisorSpec
+from springline.supervisors.supervisor import Supervisor
+from springline.transport.link import Phase
+
+RETRY = 0.2
+"""Seconds after which a question to a Keystore that is just being restarted is asked again."""
+
+LINKED = (TrustLevel.TRUSTED, TrustLevel.VERIFIED)
+"""Whoever is trusted like this has a connection."""
+
+
+class _Load:
+    """Ask the Keystore for the devices (again)."""
+
+
+class ConnectionManager(Supervisor):
+    """Answers ``ListLinks``, ``ConnectDevice``, ``DisconnectDevice``, ``RevokeDevice`` and ``DevicesChanged``."""
+
+    @staticmethod
+    def spec() -> SupervisorSpec:
+        """How it supervises: children are added as devices are known, and never given up."""
+        pacing = Backoff(free=12, base=0.05, cap=10.0)
+        return SupervisorSpec(intensity=None, period=10.0, backoff=pacing, in_order=False)
+
+    def start(self, args: SupervisorSpec) -> object:
+        """Begin without children; they follow as soon as the Keystore has answered."""
+        self._own: UUID | None = None
+        self._loaded = False
+        self._devices: dict[UUID, PairedDevice] = {}
+        self._links: dict[UUID, LinkStatus] = {}
+        self._waiting: list[Sender] = []
+        super().start(args)
+        self._load(None, None)
+        return LATER
+
+    # -- which devices there are -----------------------------------------------------------------------------------
+
+    @receives(_Load)
+    def _load(self, _message: object, _sender: object) -> None:
+        if self._own is None:
+            self.ask(KEYSTORE, WhoAmI(), self._know_self, RETRY)
+        self.ask(KEYSTORE, ListDevices(), self._know_devices, RETRY)
+
+    def _know_self(self, info: Any) -> None:
+        if isinstance(info, DeviceInfo):
+            self._own = info.device_id
+
+    def _know_devices(self, devices: Any) -> None:
+        if self._own is None or isinstance(devices, SpringlineError):
+            self.wake(RETRY, _Load())
+            return
+        self._loaded = True
+        self._devices = {device.info.device_id: device for device in devices}
+        for device in devices:
+            self._follow(device)
+        waiting, self._waiting = self._waiting, []
+        for sender in waiting:
+            sender.reply(self._statuses())
+
+    def _follow(self, device: PairedDevice) -> None:
+        """Have a connection for a device that is trusted, and none for one that is not."""
+        peer = device.info.device_id
+        known = self._state.child(peer.hex)
+        linked = device.trust in LINKED
+        if linked and known is None and self._own is not None:
+            spec = ChildSpec(peer.hex, DeviceConnection, ConnectionArgs(self._own, peer))
+            self._feed(policy.AddChild(spec))
+        elif linked:
+            self.tell(connection_name(peer), LinkWanted(device.auto_connect))
+        elif known is not None and not known.removed:
+            self._feed(policy.RemoveChild(peer.hex))
+
+    @receives(DevicesChanged)
+    def _changed(self, message: DevicesChanged, sender: Sender) -> object:
+        self._loaded = False
+        self._load(None, None)
+        return self._answer_when_loaded(sender)
+
+    def announce(self, news: policy.Announce) -> None:
+        """Tell a connection that is up (again) what is wanted of it, and note one that has died."""
+        super().announce(news)
+        peer = UUID(news.name)
+        device = self._devices.get(peer)
+        if news.what is What.READY and device is not None:
+            self.tell(connection_name(peer), LinkWanted(device.auto_connect))
+        elif news.what is What.EXITED and device is not None:
+            down = f"its process has ended ({news.detail})"
+            self._links[peer] = LinkStatus(peer, Phase.RECONNECTING.value, datetime.now(UTC), down)
+
+    # -- how the links are -----------------------------------------------------------------------------------------
+
+    @receives(LinkStatus)
+    def _status(self, message: LinkStatus, sender: Sender) -> None:
+        self._links[message.device] = message
+
+    @receives(ListLinks)
+    def _list(self, message: ListLinks, sender: Sender) -> object:
+        return self._statuses() if self._loaded else self._answer_when_loaded(sender)
+
+    def _answer_when_loaded(self, sender: Sender) -> object:
+        self._waiting.append(sender)
+        return LATER
+
+    def _statuses(self) -> tuple[DeviceStatus, ...]:
+        return tuple(DeviceStatus(device, self._link(device)) for device in self._devices.values())
+
+    def _link(self, device: PairedDevice) -> LinkStatus:
+        peer = device.info.device_id
+        if device.trust not in LINKED:
+            why = device.trust.value
+            return LinkStatus(peer, f"{Phase.FAILED.value}({why})", device.paired_at, why)
+        starting = LinkStatus(peer, Phase.DISCONNECTED.value, datetime.now(UTC), "its process is starting")
+        return self._links.get(peer, starting)
+
+    # -- what the user wants ---------------------------------------------------------------------------------------
+
+    @receives(ConnectDevice)
+    def _connect(self, message: ConnectDevice, sender: Sender) -> object:
+        return self._want(message.device, True, sender)
+
+    @receives(DisconnectDevice)
+    def _disconnect(self, message: DisconnectDevice, sender: Sender) -> object:
+        return self._want(message.device, False, sender)
+
+    def _want(self, peer: UUID, wanted: bool, sender: Sender) -> object:
+        device = self._known(peer)
+        if device.trust not in LINKED:
+            raise Refused(f"{device.info.name} is {device.trust.value}", "pair it again")
+
+        def kept(answer: Any) -> None:
+            if isinstance(answer, SpringlineError):
+                sender.reply(answer)
+                return
+            self._devices[peer] = replace(device, auto_connect=wanted)
+            self.tell(connection_name(peer), LinkWanted(wanted))
+            sender.reply(self._link(device))
+
+        self.ask(KEYSTORE, SetAutoConnect(peer, wanted), kept)
+        return LATER
+
+    @receives(RevokeDevice)
+    def _revoke(self, message: RevokeDevice, sender: Sender) -> object:
+        """The link closes first: what takes time comes after."""
+        peer = message.device
+        self._known(peer)
+        self.tell(connection_name(peer), RevokedNow())
+
+        def revoked(device: Any) -> None:
+            if isinstance(device, PairedDevice):
+                self._devices[peer] = device
+                self._follow(device)
+                self.tell(EVENTS, Publish(DeviceRevoked(peer)))
+            sender.reply(device)
+
+        self.ask(KEYSTORE, SetTrust(peer, TrustLevel.REVOKED), revoked)
+        return LATER
+
+    def _known(self, peer: UUID) -> PairedDevice:
+        device = self._devices.get(peer)
+        if device is None:
+            raise UnknownDevice(f"no device {peer} is paired")
+        return device
