@@ -45,7 +45,7 @@ from springline.actors.wire import registered
 from springline.errors import Misuse, NotRunning, TimedOut, UnknownDevice
 from springline.events import NetworkEvent
 from springline.protocols.codec import decode_untrusted, encode
-from springline.protocols.files.transfer_client import Transfer
+from springline.protocols.files.transfer import Transfer
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.message import DeviceMessage
 from springline.store.devices import PairedDevice
@@ -264,7 +264,7 @@ class Control:
         if not handler.protocol:
             raise Misuse(f"{handler.__name__} names no protocol", "set its attribute 'protocol'")
         if handler.__module__ == "__main__":
-            raise Misuse(f"{handler.__name__} lives in __main__", "its process must be able to import it: put it into a module")
+            raise Misuse(f"{handler.__name__} lives in __main__", "put it into a module: its process must import it")
         self.ask(PROTOCOLS, Supervise(ChildSpec(handler.protocol, handler, args)))
         self._await_name(handler_name(handler.protocol))
 

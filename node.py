@@ -87,7 +87,8 @@ class Node(Control):
         owner = _Owner(Layout(data_dir), _cell_of(passphrase))
         try:
             owner.claim()
-            return owner.ask_unlocker(Create(str(owner.layout.root), Fd(owner.cell), name, strength))
+            made: DeviceInfo = owner.ask_unlocker(Create(str(owner.layout.root), Fd(owner.cell), name, strength))
+            return made
         finally:
             owner.close()
 

@@ -81,7 +81,7 @@ def _memory() -> int:
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("springline-cell", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     else:  # macOS: a shared-memory object whose name is gone before anybody could look for it
-        import _posixshmem
+        import _posixshmem  # type: ignore[import-not-found,unused-ignore]  # no stubs
 
         name = f"/springline-{secrets.token_hex(8)}"
         fd = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)

@@ -18,7 +18,7 @@ import logging
 import os
 import random
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -78,7 +78,7 @@ class ConnectionArgs:
     own: UUID
     device: UUID
     keepalive: float = 25.0
-    retry: link.Retry = link.Retry()
+    retry: link.Retry = field(default_factory=link.Retry)
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class DeviceConnection(IoShell, ChannelUser):
             case link.CancelDial(attempt=attempt):
                 self.tell(TRANSPORT, StopDialling(self._device, attempt))
             case link.Adopt(session_id=session_id):
-                self._adopt(self._sessions[session_id])
+                self._take_up(self._sessions[session_id])
             case link.Close(session_id=session_id, reason=reason):
                 self._drop(session_id, reason)
             case link.Changed():
@@ -148,7 +148,7 @@ class DeviceConnection(IoShell, ChannelUser):
         if not self.tell(TRANSPORT, DialDevice(self._device, attempt, addresses)):
             self._step(link.DialFailed(attempt, "the transport is being restarted"))
 
-    def _adopt(self, session: _Session) -> None:
+    def _take_up(self, session: _Session) -> None:
         session.channel.begin()
         self.tell(KEYSTORE, SawAt(self._device, session.remote if session.dialled else None))
 
@@ -264,7 +264,7 @@ class DeviceConnection(IoShell, ChannelUser):
         """A message came in."""
         if protocol == APP:
             self._publish(MessageReceived(self._device, payload))
-            self._answer(tag, request, None)
+            self._reply_to(tag, request, None)
         else:
             self.spawn(self._deliver(tag, request, DeliverMessage(self._device, protocol, payload)))
 
@@ -274,9 +274,9 @@ class DeviceConnection(IoShell, ChannelUser):
             answer = await self._ask_handler(message.protocol, message)
         except SpringlineError as error:
             answer = error
-        self._answer(tag, request, answer)
+        self._reply_to(tag, request, answer)
 
-    def _answer(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
+    def _reply_to(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         session = self._sessions.get(tag)
         if session is not None:
             session.channel.send_answer(request, answer)

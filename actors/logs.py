@@ -15,7 +15,7 @@ FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 KEEP = 4 << 20
 """Bytes after which a starting node sets the log aside as ``springline.log.1``."""
 
-_root = logging.getLogger()
+_root = logging.root
 _manager = logging.Logger.manager
 
 

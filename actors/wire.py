@@ -130,7 +130,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(data))
         self._fds = fds
 
-    def persistent_load(self, pid: Any) -> Fd:
+    def persistent_load(self, pid: int) -> Fd:
         return self._fds[pid]
 
 

@@ -275,10 +275,10 @@ def send(
         with transfer_bar(path.name, transfer.size) as moved:
             result = transfer.wait(moved)
         if json:
-            print_json({"bytes": result.bytes, "seconds": result.seconds, "blake3": result.blake3.hex()})
+            print_json({"bytes": result.size, "seconds": result.seconds, "blake3": result.blake3.hex()})
         else:
-            rate = result.bytes / result.seconds / 1e6
-            out.print(f"[green]✓[/] {escape(path.name)}: {result.bytes:,} bytes in {result.seconds:.2f} s ({rate:.0f} MB/s)")
+            rate = f"{result.seconds:.2f} s ({result.size / result.seconds / 1e6:.0f} MB/s)"
+            out.print(f"[green]✓[/] {escape(path.name)}: {result.size:,} bytes in {rate}")
 
 
 @app.command()

@@ -57,8 +57,9 @@ def run_demo(*, as_json: bool, file_size: int = FILE_SIZE, kills: int = KILLS) -
     token = secrets.token_hex(8)
     with tempfile.TemporaryDirectory(prefix="springline-demo-") as folder:
         try:
-            with LocalNode(Path(folder) / "blue", "blue", token) as blue, LocalNode(Path(folder) / "red", "red", token) as red:
-                _play(blue.control, red.control, Path(folder), seen, tell, file_size, kills)
+            home = Path(folder)
+            with LocalNode(home / "blue", "blue", token) as blue, LocalNode(home / "red", "red", token) as red:
+                _play(blue.control, red.control, home, seen, tell, file_size, kills)
         except SpringlineError as error:
             tell(f"[red]✗[/] {error}")
         rest = left_over(token)
@@ -148,7 +149,7 @@ def _move_file(node: Control, device: UUID, folder: Path, size: int) -> tuple[fl
         result = transfer.wait(moved)
     copy = folder / "red" / "incoming" / "demo.bin"
     same = copy.stat().st_size == size and blake3(copy.read_bytes()).digest() == digest.digest() == result.blake3
-    return result.bytes / result.seconds / 1e6, same
+    return result.size / result.seconds / 1e6, same
 
 
 def _kill(node: Control, actor: str, device: UUID) -> float:

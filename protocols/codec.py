@@ -3,9 +3,10 @@
 Layout: the array ``[1, tag, fields]`` — version, the variant's name, a map of its fields by name. UUIDs are tag 37,
 times tag 0; a dataclass inside a field is ``[name, fields]``; an enum its value; a tuple an array.
 
-The rule: :func:`decode_untrusted` raises ``Malformed`` and nothing else, at bounded cost. Unknown fields are ignored and
-an unknown tag becomes :class:`~springline.protocols.message.Unknown`, so that a newer peer can be talked to; an unknown
-version is refused. No CBOR tag but those two is let in: others would make objects, share references or grow numbers.
+The rule: :func:`decode_untrusted` raises ``Malformed`` and nothing else, at bounded cost. Unknown fields are ignored
+and an unknown tag becomes :class:`~springline.protocols.message.Unknown`, so that a newer peer can be talked to; an
+unknown version is refused. No CBOR tag but those two is let in: others would make objects, share references or grow
+numbers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """DeviceMessage: everything two devices say to each other, as frozen dataclasses that check themselves.
 
 The variants are the seed's; the types it only names (``Entry``, ``FileMetadata``, …) are defined here. A message holds
-values only. What is not known here — a variant of a newer version — is an :class:`Unknown`, kept and passed on as it is.
+values only. What is not known here — a variant of a newer version — is an :class:`Unknown`, kept and passed on as it
+is.
 
 Limits are checked where a message is made, so a message that exists can be sent, and one that comes in and breaks them
 is ``Malformed`` (``codec.decode_untrusted``).

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -82,6 +82,10 @@ class DeviceInfo:
             VerifyKey(self.signing_key).verify(_statement(context, message), signature)
         except (BadSignatureError, ValueError, TypeError):
             raise Malformed("a signature does not hold") from None
+
+    def with_addresses(self, addresses: tuple[str, ...]) -> DeviceInfo:
+        """The same, to be found elsewhere."""
+        return replace(self, addresses=addresses)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for CBOR; :func:`info_from_untrusted` reads them."""

@@ -21,7 +21,16 @@ from typing import Protocol
 
 from blake3 import blake3
 
-from springline.errors import Busy, HandlerFailed, Malformed, NoHandler, Refused, SpringlineError
+from springline.errors import (
+    Busy,
+    HandlerFailed,
+    InternalFault,
+    Malformed,
+    NoHandler,
+    Refused,
+    SpringlineError,
+    Unreachable,
+)
 from springline.transport.framing import LENGTH_SIZE, MOST_FRAME, FrameBuffer
 from springline.transport.liveness import Liveness, Verdict
 from springline.transport.mux import Mux
@@ -167,10 +176,15 @@ class Channel:
         """Tell the other side, as far as the socket takes it, and close. The user hears of the streams only."""
         if self._closed:
             return
+        self._say_goodbye(code, reason)
+        self._close(reason)
+
+    def _say_goodbye(self, code: int, reason: str) -> None:
+        """Try to: a batch that is partly sent goes first, then the record; a full socket gets neither."""
         self._mux.go_away(code, reason)
         with contextlib.suppress(OSError, SpringlineError):
-            self._send_batch()
-        self._close(reason)
+            if not self._unsent or self._send_batch():
+                self._send_batch()
 
     def _lose(self, reason: str) -> None:
         if not self._closed:
@@ -247,10 +261,10 @@ class Channel:
                 self._mux.acknowledge(request)
             case NoHandler():
                 self._mux.acknowledge(request, Code.NO_HANDLER, answer.message)
-            case Refused():
-                self._mux.acknowledge(request, Code.REFUSED, answer.message)
-            case _:
+            case HandlerFailed() | InternalFault() | Unreachable():
                 self._mux.acknowledge(request, Code.FAILED, answer.message)
+            case _:  # the handler itself said no
+                self._mux.acknowledge(request, Code.REFUSED, answer.message)
         self._wake()
 
     # -- streams ---------------------------------------------------------------------------------------------------
@@ -447,9 +461,7 @@ class Channel:
 
     def _expose(self, error: Malformed) -> None:
         """The other side broke the rules: tell it, close, and tell the user."""
-        self._mux.go_away(Code.MALFORMED, error.message)
-        with contextlib.suppress(OSError, SpringlineError):
-            self._send_batch()
+        self._say_goodbye(Code.MALFORMED, error.message)
         self._lose(f"the other side sent what it may not: {error.message}")
 
     def _handle(self, event: Message | Ack | Open | Data | Fin | Reset | Pong | GoAway) -> None:
@@ -476,7 +488,9 @@ class Channel:
 
     def _on_data(self, event: Data) -> None:
         sink = self._sinks.get(event.stream)
-        if sink is None:
+        if event.stream in self._sources:
+            self._abandon(event.stream, "this stream takes no data")
+        elif sink is None:
             self._mux.reset(event.stream, Code.REFUSED, "this stream takes no data")
         elif sink.fd < 0:
             sink.early.append(bytes(event.data))
@@ -484,8 +498,12 @@ class Channel:
             self._write(event.stream, sink, memoryview(event.data))
 
     def _on_fin(self, event: Fin) -> None:
-        if event.stream in self._sources:  # the receiver has it all, and it is the same
-            self._end_source(event.stream, self._sources[event.stream].digest.digest())
+        source = self._sources.get(event.stream)
+        if source is not None and source.offset < source.size:
+            self._abandon(event.stream, "the other side had enough too early")
+            return
+        if source is not None:  # the receiver has it all, and it is the same
+            self._end_source(event.stream, source.digest.digest())
             return
         sink = self._sinks.get(event.stream)
         if sink is not None and sink.fd < 0:

@@ -60,7 +60,7 @@ def decode_untrusted(payload: bytes) -> Hello:
         raise Malformed("the hello has no epoch")
     if not (isinstance(features, list) and len(features) <= _MOST_FEATURES and all(_name(f) for f in features)):
         raise Malformed("the hello's features are not names")
-    return Hello(versions[0], versions[1], epoch, tuple(features))
+    return Hello(int(versions[0]), int(versions[1]), int(epoch or 0), tuple(features))
 
 
 def _small(value: object, most: int) -> bool:

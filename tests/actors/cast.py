@@ -24,7 +24,7 @@ class Peer(Actor):  # type: ignore[misc]
     def receiveMessage(self, message: Any, sender: Any) -> None:
         if isinstance(message, ChildActorExited):
             self.exits += 1
-        elif isinstance(message, PoisonMessage) or isinstance(message, ActorSystemMessage):
+        elif isinstance(message, (PoisonMessage, ActorSystemMessage)):
             pass
         elif isinstance(message, Ask):
             value = self.do(*message.body)

@@ -1,0 +1,231 @@
+"""The handler of ``files``: both ends of a transfer.
+
+The rule: the sending side's decisions are ``sending.step``'s; the receiving side decides nothing that is not on disk
+(``inbox``). The bytes never pass through here: the connections splice the files themselves.
+
+A local app begins with :class:`SendFile` and asks now and then with :class:`HowFar`. If this process dies, the answer
+is "never heard of it", and the app begins again under the same id: nothing is sent twice.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from springline.actors.messages import OpenStream, Sink, StreamEnded, StreamMoved, connection_name
+from springline.actors.shell import Sender, receives
+from springline.actors.wire import Fd
+from springline.errors import HandlerFailed, Malformed, Misuse, SpringlineError, Unreachable
+from springline.protocols.files import sending
+from springline.protocols.files.inbox import Inbox
+from springline.protocols.files.sending import Effect, Phase, SendFrom, Sending, SendOffer
+from springline.protocols.files.wire import VERSION, AllThere, Have, Offer, offer_from_untrusted, reply_from_untrusted
+from springline.protocols.handler import ProtocolHandler
+from springline.protocols.message import Custom, DeviceMessage
+
+KEEP_ENDED = 600.0
+"""Seconds a finished transfer can still be asked about."""
+
+MOST_SENDING = 64
+"""Transfers at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilesArgs:
+    """:param incoming: folder for received files."""
+
+    incoming: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendFile:
+    """Send this file; the same again, after this handler was restarted, goes on. → ``Progress``."""
+
+    device: UUID
+    offer: Offer
+    file: Fd
+
+
+@dataclass(frozen=True, slots=True)
+class HowFar:
+    """How far is that transfer? → ``Progress``, or ``Misuse`` if it is not known (any more)."""
+
+    transfer: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Give that transfer up."""
+
+    transfer: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """:param phase: a value of ``sending.Phase``. :param moved: bytes. :param reason: why it waits or has failed."""
+
+    phase: str
+    moved: int
+    size: int
+    reason: str
+    blake3: bytes
+    name: str
+
+
+@dataclass(slots=True)
+class _Outgoing:
+    device: UUID
+    file: Fd
+    state: Sending
+    ended_at: float | None = None
+
+
+class _Tick:
+    """Look at the deadlines."""
+
+
+class Files(ProtocolHandler):
+    """Sends with :class:`SendFile`; receives what is offered."""
+
+    protocol = "files"
+
+    def begin(self, args: FilesArgs) -> None:
+        """Open the folder for received files."""
+        self._inbox = Inbox(args.incoming)
+        self._outgoing: dict[UUID, _Outgoing] = {}
+        self._ticking = False
+
+    # -- sending ---------------------------------------------------------------------------------------------------
+
+    @receives(SendFile)
+    def send_file(self, message: SendFile, sender: Sender) -> Progress:
+        """Begin, or find it begun."""
+        transfer = message.offer.transfer
+        if transfer not in self._outgoing:
+            if sum(one.ended_at is None for one in self._outgoing.values()) >= MOST_SENDING:
+                raise Misuse(f"{MOST_SENDING} files are being sent already", "wait until one has arrived")
+            self._outgoing[transfer] = _Outgoing(message.device, message.file, Sending(message.offer))
+            self._feed(transfer, sending.Due())
+            self._tick_on()
+        return self._progress(transfer)
+
+    @receives(HowFar)
+    def how_far(self, message: HowFar, sender: Sender) -> Progress:
+        """Tell."""
+        return self._progress(message.transfer)
+
+    @receives(Cancel)
+    def cancel(self, message: Cancel, sender: Sender) -> None:
+        """Forget about it; a stream under way ends when the link does, or runs out unheard."""
+        if message.transfer in self._outgoing:
+            self._feed(message.transfer, sending.Denied("cancelled"))
+
+    def _progress(self, transfer: UUID) -> Progress:
+        one = self._outgoing.get(transfer)
+        if one is None:
+            raise Misuse("no such transfer is known here")
+        state = one.state
+        return Progress(
+            state.phase.value, state.moved, state.offer.size, state.reason, state.digest, state.name or state.offer.name
+        )
+
+    def _feed(self, transfer: UUID, event: sending.Event) -> None:
+        one = self._outgoing.get(transfer)
+        if one is None:
+            return
+        one.state, effects = sending.step(one.state, event, time.monotonic())
+        for effect in effects:
+            self._perform(transfer, one, effect)
+        if one.ended_at is None and one.state.phase in (Phase.DONE, Phase.FAILED):
+            one.ended_at = time.monotonic()
+            one.file.close()
+
+    def _perform(self, transfer: UUID, one: _Outgoing, effect: Effect) -> None:
+        match effect:
+            case SendOffer():
+                self.send_to(
+                    one.device,
+                    Custom(self.protocol, VERSION, one.state.offer.encode()),
+                    lambda answer: self._replied(transfer, answer),
+                    timeout=sending.ANSWER_PATIENCE,
+                )
+            case SendFrom(offset=offset):
+                offer = one.state.offer
+                header = Offer(offer.transfer, offer.name, offer.size, offset).encode()
+                stream = OpenStream(self.protocol, transfer.bytes, header, one.file, offset, offer.size)
+                self.tell(connection_name(one.device), stream)
+
+    def _replied(self, transfer: UUID, answer: Any) -> None:
+        match answer:
+            case Custom(payload=payload):
+                try:
+                    event: sending.Event = sending.Replied(reply_from_untrusted(payload))
+                except Malformed as error:
+                    event = sending.Denied(f"the receiver's answer is none: {error.message}")
+            case HandlerFailed() | Unreachable():
+                event = sending.Broke(str(answer))
+            case SpringlineError():
+                event = sending.Denied(str(answer))
+            case _:
+                event = sending.Denied("the receiver does not answer offers")
+        self._feed(transfer, event)
+
+    def moved(self, progress: StreamMoved) -> None:
+        """A stream has got on."""
+        self._feed(UUID(bytes=progress.token), sending.Moved(progress.done))
+
+    def connected(self, device: UUID) -> None:
+        """Go on with what waits for that device."""
+        for transfer, one in list(self._outgoing.items()):
+            if one.device == device:
+                self._feed(transfer, sending.Connected())
+
+    def _tick_on(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self.wake(sending.PAUSE, _Tick())
+
+    @receives(_Tick)
+    def _tick(self, message: _Tick, sender: Sender) -> None:
+        self._ticking = False
+        now = time.monotonic()
+        for transfer, one in list(self._outgoing.items()):
+            if one.ended_at is None:
+                self._feed(transfer, sending.Due())
+                self._tick_on()
+            elif now - one.ended_at > KEEP_ENDED:
+                del self._outgoing[transfer]
+
+    # -- receiving -------------------------------------------------------------------------------------------------
+
+    def handle(self, device: UUID, message: DeviceMessage) -> DeviceMessage:
+        """An offer: what do we have of it?"""
+        if not isinstance(message, Custom) or message.version != VERSION:
+            raise Malformed("not an offer of a file")
+        offer = offer_from_untrusted(message.payload)
+        done = self._inbox.done(offer.transfer)
+        here = Have(self._inbox.received(offer.transfer, offer.size))
+        reply = here if done is None else AllThere(done.blake3, done.name)
+        return Custom(self.protocol, VERSION, reply.encode())
+
+    def offered(self, device: UUID, header: bytes) -> Sink:
+        """A stream with the rest of a file: here is where it goes."""
+        offer = offer_from_untrusted(header)
+        if offer.offset > self._inbox.received(offer.transfer, offer.size):
+            raise Malformed("the rest of a file whose beginning is not here")
+        return Sink(Fd(self._inbox.open_part(offer.transfer, offer.offset)), offer.offset)
+
+    def ended(self, end: StreamEnded) -> None:
+        """A stream is over: ours, or one that we received."""
+        if not end.incoming:
+            streamed = sending.Streamed(end.blake3)
+            self._feed(UUID(bytes=end.token), sending.Broke(end.error) if end.error else streamed)
+            return
+        offer = offer_from_untrusted(end.header)
+        if not end.error:
+            self._inbox.finish(offer.transfer, offer.name, offer.size, end.blake3)
+        elif end.total > offer.size:
+            self._inbox.discard(offer.transfer)
+

@@ -1,0 +1,160 @@
+"""Where received files are put together: partial under a hidden name, then whole under their own.
+
+The rule: all that is needed to go on is on disk. The partial file is named after the transfer; a finished transfer
+leaves a small record, so that a sender who never heard of its success is told so instead of sending it again. A handler
+that is restarted in the middle knows nothing and needs nothing.
+
+    .<transfer>.part    what has arrived      .<transfer>.done    JSON: name, size, BLAKE3
+
+Everything happens below one directory descriptor; nothing follows a link, nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from springline.errors import LocalFault
+from springline.protocols.files.naming import numbered
+
+MOST_DONE = 256
+"""Finished transfers remembered; beyond that the oldest are forgotten."""
+
+_MOST_NAMESAKES = 999
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished transfer. :param name: under which the file lies. :param blake3: of the whole file."""
+
+    name: str
+    size: int
+    blake3: bytes
+
+
+class Inbox:
+    """One folder for received files. :param folder: made if it does not exist."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        try:
+            Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise LocalFault(f"can't use {folder} for received files: {(error.strerror or '').lower()}") from None
+
+    def done(self, transfer: UUID) -> Done | None:
+        """The record of a finished transfer, if it is remembered."""
+        try:
+            fd = os.open(_done(transfer), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
+        except OSError:
+            return None
+        with os.fdopen(fd, encoding="utf-8") as file, contextlib.suppress(ValueError, KeyError, TypeError):
+            fields = json.load(file)
+            return Done(str(fields["name"]), int(fields["size"]), bytes.fromhex(fields["blake3"]))
+        return None
+
+    def received(self, transfer: UUID, size: int) -> int:
+        """Bytes of it that are here; a partial file longer than the whole is thrown away."""
+        try:
+            found = os.stat(_part(transfer), dir_fd=self._folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return 0
+        if stat.S_ISREG(found.st_mode) and found.st_size <= size:
+            return found.st_size
+        os.unlink(_part(transfer), dir_fd=self._folder)
+        return 0
+
+    def open_part(self, transfer: UUID, offset: int) -> int:
+        """A descriptor of the partial file, cut to ``offset`` bytes; the caller's to close.
+
+        :raises LocalFault: it can't be had.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(_part(transfer), flags, 0o600, dir_fd=self._folder)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise LocalFault(f"can't write in the folder for received files: {why}") from None
+        os.ftruncate(fd, offset)
+        return fd
+
+    def discard(self, transfer: UUID) -> None:
+        """Throw the partial file away."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_part(transfer), dir_fd=self._folder)
+
+    def finish(self, transfer: UUID, name: str, size: int, blake3: bytes) -> Done:
+        """The file is whole and verified: put it under its name, or a namesake's, durably. Repeating does no harm.
+
+        :raises LocalFault: there is neither a partial nor a finished file.
+        """
+        known = self.done(transfer)
+        if known is not None:
+            return known
+        try:
+            fd = os.open(_part(transfer), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
+        except FileNotFoundError:
+            raise LocalFault("the file that was received is gone") from None
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        done = Done(self._settle(_part(transfer), name), size, blake3)
+        self._remember(transfer, done)
+        os.unlink(_part(transfer), dir_fd=self._folder)
+        os.fsync(self._folder)
+        return done
+
+    def _settle(self, part: str, name: str) -> str:
+        """Give the file its name; a link fails where a rename would overwrite."""
+        for number in range(_MOST_NAMESAKES):
+            candidate = numbered(name, number)
+            try:
+                os.link(part, candidate, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
+            except FileExistsError:
+                if self._same(part, candidate):
+                    return candidate  # we were killed between the link and the record
+                continue
+            return candidate
+        raise LocalFault(f"there are too many files named {name}")
+
+    def _same(self, one: str, other: str) -> bool:
+        first = os.stat(one, dir_fd=self._folder, follow_symlinks=False)
+        second = os.stat(other, dir_fd=self._folder, follow_symlinks=False)
+        return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+
+    def _remember(self, transfer: UUID, done: Done) -> None:
+        record = json.dumps({"name": done.name, "size": done.size, "blake3": done.blake3.hex()}).encode()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(_done(transfer) + ".new", flags, 0o600, dir_fd=self._folder)
+        try:
+            os.write(fd, record)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(_done(transfer) + ".new", _done(transfer), src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        records = [name for name in os.listdir(self._folder) if name.startswith(".") and name.endswith(".done")]
+        if len(records) > MOST_DONE:
+            records.sort(key=lambda name: os.stat(name, dir_fd=self._folder).st_mtime_ns)
+            for name in records[: len(records) - MOST_DONE]:
+                os.unlink(name, dir_fd=self._folder)
+
+    def close(self) -> None:
+        """Close the folder's descriptor."""
+        os.close(self._folder)
+
+
+def _part(transfer: UUID) -> str:
+    return f".{transfer.hex}.part"
+
+
+def _done(transfer: UUID) -> str:
+    return f".{transfer.hex}.done"

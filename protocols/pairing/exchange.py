@@ -1,0 +1,134 @@
+"""The pairing conversation inside the ``XXpsk0`` session, as a pure machine.
+
+Both sides have proved that they know the words; now each says who it is. Three messages each way, CBOR arrays::
+
+    ["who", info, contribution, signature]     both, in any order
+    ["stored"]                                 the inviter, once it has stored the joiner
+    ["done"]                                   the joiner, once it has stored the inviter
+
+The rule: an identity is believed only if its signature covers *this* handshake's hash, the role of the speaker, its
+info and its contribution, and only if the static key in the info is the one the handshake has authenticated. So nothing
+can be swapped between messages (CVE-2025-66270), reflected or replayed. Whatever comes in and is not due ends the
+pairing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import cbor2
+
+from springline.errors import Malformed
+from springline.protocols.codec import load_untrusted
+from springline.store.identity import PAIRING_CONTEXT, SIGNATURE_SIZE, DeviceInfo, info_from_untrusted
+
+MOST_MESSAGE = 8192
+CONTRIBUTION_SIZE = 32
+
+
+class Role(Enum):
+    """Who has invited whom."""
+
+    INVITER = "inviter"
+    JOINER = "joiner"
+
+    @property
+    def other(self) -> Role:
+        """The other side's."""
+        return Role.JOINER if self is Role.INVITER else Role.INVITER
+
+
+class Stage(Enum):
+    """What is awaited next."""
+
+    WHO = "who the other side is"
+    STORED = "that the other side has stored us"
+    DONE = "nothing more"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One side's view.
+
+    :param handshake_hash: 32 bytes. :param remote_static: the key the handshake has authenticated, 32 bytes.
+    :param theirs: the other side's contribution, once known.
+    """
+
+    role: Role
+    own: DeviceInfo
+    handshake_hash: bytes
+    remote_static: bytes
+    stage: Stage = Stage.WHO
+    peer: DeviceInfo | None = None
+    theirs: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Commit the other side's identity; then say :func:`stored`."""
+
+    info: DeviceInfo
+    theirs: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Both sides have stored each other."""
+
+
+def statement(role: Role, handshake_hash: bytes, info: DeviceInfo, contribution: bytes) -> bytes:
+    """What the speaker signs, in the context ``PAIRING_CONTEXT``."""
+    return cbor2.dumps([role.value, handshake_hash, info.to_dict(), contribution], canonical=True)
+
+
+def who(info: DeviceInfo, contribution: bytes, signature: bytes) -> bytes:
+    """The message that says who we are."""
+    return cbor2.dumps(["who", info.to_dict(), contribution, signature])
+
+
+def stored(role: Role) -> bytes:
+    """The message that says that we have stored the other side."""
+    return cbor2.dumps(["stored" if role is Role.INVITER else "done"])
+
+
+def receive(exchange: Exchange, data: bytes) -> tuple[Exchange, Store | Finished | None]:
+    """What the other side's message means.
+
+    The inviter stores first; the joiner stores when it hears so. Who has stored says :func:`stored` next.
+
+    :raises Malformed: it is not what is due, or not true; the pairing is over.
+    """
+    message = load_untrusted(data, MOST_MESSAGE)
+    if not isinstance(message, list) or not message:
+        raise Malformed("a pairing message is not an array")
+    if message[0] == "who" and exchange.stage is Stage.WHO and len(message) == 4:
+        exchange = _hear(exchange, *message[1:])
+        inviter = exchange.role is Role.INVITER
+        return exchange, _store(exchange) if inviter else None
+    if exchange.stage is Stage.STORED and message == ["stored" if exchange.role is Role.JOINER else "done"]:
+        exchange = replace(exchange, stage=Stage.DONE)
+        return exchange, _store(exchange) if exchange.role is Role.JOINER else Finished()
+    raise Malformed("a pairing message that is not due")
+
+
+def _store(exchange: Exchange) -> Store:
+    if exchange.peer is None:
+        raise Malformed("nobody has said who they are")
+    return Store(exchange.peer, exchange.theirs)
+
+
+def _hear(exchange: Exchange, fields: Any, contribution: Any, signature: Any) -> Exchange:
+    info = info_from_untrusted(fields)
+    if not isinstance(contribution, bytes) or len(contribution) != CONTRIBUTION_SIZE:
+        raise Malformed("a contribution of the wrong size")
+    if not isinstance(signature, bytes) or len(signature) != SIGNATURE_SIZE:
+        raise Malformed("a signature of the wrong size")
+    if info.static_key != exchange.remote_static:
+        raise Malformed("the other side claims a key it has not shown")
+    if info.device_id == exchange.own.device_id:
+        raise Malformed("a device can't be paired with itself")
+    said = statement(exchange.role.other, exchange.handshake_hash, info, contribution)
+    info.verify_signature(signature, said, PAIRING_CONTEXT)
+    return replace(exchange, stage=Stage.STORED, peer=info, theirs=contribution)

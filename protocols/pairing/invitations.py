@@ -1,0 +1,70 @@
+"""The open invitations: one use, five minutes, a few attempts. Pure; the time is an argument.
+
+An attempt is a caller that knows the doorbell (so it knows the words) and still does not come through: a link that
+broke, or somebody who has learned the words and plays with them. Three, and the invitation is void.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from springline.errors import Refused
+from springline.protocols.pairing.keys import InvitationKeys, keys_of
+
+LIFETIME = 300.0
+"""Seconds an invitation is good for."""
+
+ATTEMPTS = 3
+MOST_OPEN = 8
+"""Invitations open at a time; a further one closes the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInvitation:
+    """:param expires_at: wall-clock seconds."""
+
+    keys: InvitationKeys
+    expires_at: float
+    attempts_left: int = ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class Invitations:
+    """Those that are open, oldest first."""
+
+    open: tuple[OpenInvitation, ...] = field(default=())
+
+    def invite(self, secret: bytes, now: float) -> tuple[Invitations, OpenInvitation]:
+        """Open a new one."""
+        made = OpenInvitation(keys_of(secret), now + LIFETIME)
+        return Invitations((*self.current(now).open, made)[-MOST_OPEN:]), made
+
+    def current(self, now: float) -> Invitations:
+        """Without those whose time is up."""
+        return Invitations(tuple(one for one in self.open if one.expires_at > now))
+
+    def knock(self, doorbell: bytes, now: float) -> tuple[Invitations, OpenInvitation]:
+        """Somebody calls with these words: count the attempt.
+
+        :raises Refused: no such invitation is open (any more).
+        """
+        for one in self.current(now).open:
+            if one.keys.doorbell == doorbell:
+                left = replace(one, attempts_left=one.attempts_left - 1)
+                rest = tuple(left if other is one else other for other in self.open)
+                return Invitations(tuple(other for other in rest if other.attempts_left > 0)), one
+        raise Refused("no such invitation is open", "it may have expired or been used")
+
+    def use(self, doorbell: bytes) -> Invitations:
+        """It has served."""
+        return Invitations(tuple(one for one in self.open if one.keys.doorbell != doorbell))
+
+    @property
+    def doorbells(self) -> tuple[bytes, ...]:
+        """The mac1 keys of those that are open."""
+        return tuple(one.keys.doorbell for one in self.open)
+
+    @property
+    def next_expiry(self) -> float | None:
+        """When the first one's time is up."""
+        return min((one.expires_at for one in self.open), default=None)
