@@ -120,7 +120,7 @@ class _Dispatch:
 
     def _method(self, message: object) -> Callable[[Any, Sender], object]:
         attribute = self._handlers.get(type(message))
-        return getattr(self, attribute) if attribute else self.unhandled  # type: ignore[no-any-return]
+        return getattr(self, attribute) if attribute else self.unhandled
 
     def _adopt(self, start: Start, directory: str) -> None:
         self.name, self.generation, self.parent = start.name, start.generation, start.parent
