@@ -17,6 +17,7 @@ crashing is quarantined. State that must outlive a restart belongs on disk.
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from springline.actors.messages import (
     Subscribe,
     connection_name,
 )
-from springline.actors.shell import Sender, Shell, Then, receives
+from springline.actors.shell import LATER, Sender, Shell, Then, receives
 from springline.errors import Refused
 from springline.events import DeviceConnected, DeviceDisconnected
 from springline.protocols.codec import decode_untrusted, encode
@@ -61,7 +62,10 @@ class ProtocolHandler(Shell):
         raise Refused(f"{self.protocol} takes no messages")
 
     def offered(self, device: UUID, header: bytes) -> Sink:
-        """``device`` opens a stream: where shall it be written? :raises Refused: nowhere."""
+        """``device`` opens a stream: where shall it be written? The file's descriptor is given away.
+
+        :raises Refused: nowhere.
+        """
         raise Refused(f"{self.protocol} takes no streams")
 
     def ended(self, end: StreamEnded) -> None:
@@ -106,8 +110,11 @@ class ProtocolHandler(Shell):
         return None if answer is None else encode(answer)
 
     @receives(StreamOffered)
-    def _offered(self, message: StreamOffered, _sender: Sender) -> Sink:
-        return self.offered(message.device, message.header)
+    def _offered(self, message: StreamOffered, sender: Sender) -> object:
+        sink = self.offered(message.device, message.header)
+        sender.reply(sink)
+        os.close(sink.file.take())  # sent: the connection has its own, and the stream is none of ours
+        return LATER
 
     @receives(StreamEnded)
     def _ended(self, message: StreamEnded, _sender: Sender) -> None:

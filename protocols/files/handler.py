@@ -79,6 +79,7 @@ class _Outgoing:
     device: UUID
     file: Fd
     state: Sending
+    offers: int = 0
     ended_at: float | None = None
 
 
@@ -145,17 +146,21 @@ class Files(ProtocolHandler):
     def _perform(self, transfer: UUID, one: _Outgoing, effect: Effect) -> None:
         match effect:
             case SendOffer():
-                self.send_to(
-                    one.device,
-                    Custom(self.protocol, VERSION, one.state.offer.encode()),
-                    lambda answer: self._replied(transfer, answer),
-                    timeout=sending.ANSWER_PATIENCE,
-                )
+                one.offers += 1
+                self._send_offer(transfer, one, one.offers)
             case SendFrom(offset=offset):
                 offer = one.state.offer
                 header = Offer(offer.transfer, offer.name, offer.size, offset).encode()
                 stream = OpenStream(self.protocol, transfer.bytes, header, one.file, offset, offer.size)
                 self.tell(connection_name(one.device), stream)
+
+    def _send_offer(self, transfer: UUID, one: _Outgoing, number: int) -> None:
+        def replied(answer: Any) -> None:
+            if one.offers == number:  # else a later offer is on its way
+                self._replied(transfer, answer)
+
+        offer = Custom(self.protocol, VERSION, one.state.offer.encode())
+        self.send_to(one.device, offer, replied, timeout=sending.ANSWER_PATIENCE + 1)
 
     def _replied(self, transfer: UUID, answer: Any) -> None:
         match answer:

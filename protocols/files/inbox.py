@@ -12,6 +12,7 @@ Everything happens below one directory descriptor; nothing follows a link, nothi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import stat
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from springline.errors import LocalFault
+from springline.errors import Busy, LocalFault
 from springline.protocols.files.naming import numbered
 
 MOST_DONE = 256
@@ -72,7 +73,10 @@ class Inbox:
     def open_part(self, transfer: UUID, offset: int) -> int:
         """A descriptor of the partial file, cut to ``offset`` bytes; the caller's to close.
 
-        :raises LocalFault: it can't be had.
+        It is locked for as long as any copy of the descriptor is open, in whichever process: two streams of one
+        transfer must not write at a time, and a killed process lets go.
+
+        :raises Busy: a stream is still writing it. :raises LocalFault: it can't be had.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -80,6 +84,11 @@ class Inbox:
         except OSError as error:
             why = (error.strerror or str(error)).lower()
             raise LocalFault(f"can't write in the folder for received files: {why}") from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            raise Busy("this file is being received already") from None
         os.ftruncate(fd, offset)
         return fd
 

@@ -98,7 +98,7 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The device is connected (again)."""
+    """The device is connected (again). A process that was killed cannot say that its stream has ended; this does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,8 @@ def step(state: Sending, event: Event, now: float) -> tuple[Sending, tuple[Effec
     match event:
         case Due():
             return _due(state, now)
-        case Connected() if state.phase is Phase.WAITING:
-            return _offer(state, now)
+        case Connected():  # a new session: whatever was under way on the former one is gone
+            return _offer(state, now, Phase.VERIFYING if state.phase is Phase.VERIFYING else Phase.OFFERING)
         case Replied(reply=AllThere() as reply) if state.phase in (Phase.OFFERING, Phase.VERIFYING):
             return _all_there(state, reply)
         case Replied(reply=Have(offset=offset)) if state.phase is Phase.VERIFYING:

@@ -1,0 +1,1 @@
+"""Kill, stop and break parts of real nodes, and see everything come back."""

@@ -1,0 +1,89 @@
+"""Two real, paired nodes for the tests: processes of their own, real sockets, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+from springline.cli.local import LocalNode, left_over
+from springline.control import Control
+from springline.errors import SpringlineError
+from springline.protocols.message import Custom
+from springline.store.envelope import Strength
+
+PATIENCE = 30.0
+
+
+def eventually(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    """Wait until ``holds()`` is true; errors of the node in between are not yet an answer."""
+    end = time.monotonic() + patience
+    last: object = None
+    while time.monotonic() < end:
+        try:
+            last = holds()
+            if last:
+                return
+        except SpringlineError as error:
+            last = error
+        time.sleep(0.005)
+    raise AssertionError(f"not after {patience:g} s: {what} (last: {last!r})")
+
+
+class Pair:
+    """blue and red, paired and connected."""
+
+    def __init__(self, folder: Path, token: str) -> None:
+        self.folder = folder
+        self.blue = LocalNode(folder / "blue", "blue", token, Strength.MINIMAL)
+        self.red = LocalNode(folder / "red", "red", token, Strength.MINIMAL)
+
+    def join(self) -> None:
+        invitation = self.red.control.invite()
+        self.blue.control.join(invitation.uri)
+        self.blue_id = self.blue.control.whoami().device_id
+        self.red_id = self.red.control.whoami().device_id
+        self.await_link()
+
+    def sides(self) -> dict[str, tuple[Control, UUID]]:
+        """By name: the node, and the other one's id."""
+        return {"blue": (self.blue.control, self.red_id), "red": (self.red.control, self.blue_id)}
+
+    def await_link(self, patience: float = PATIENCE) -> None:
+        """Both sides answer a message through a handler."""
+        for name, (node, other) in self.sides().items():
+            eventually(lambda node=node, other=other: echo(node, other), f"{name} gets an echo", patience)  # type: ignore[misc]
+
+
+def echo(node: Control, device: UUID) -> bool:
+    """A message to the other side's handler and back."""
+    message = Custom("echo", 1, os.urandom(8))
+    return node.send(device, message, protocol="echo", timeout=5.0) == message
+
+
+def pid_of(node: Control, actor: str) -> int | None:
+    """The process that has that name now."""
+    return next((process.pid for process in node.processes() if process.actor == actor), None)
+
+
+@contextlib.contextmanager
+def paired() -> Iterator[Pair]:
+    """A running pair; afterwards nothing of it is left."""
+    token = secrets.token_hex(8)
+    folder = Path(tempfile.mkdtemp(prefix="springline-test-"))
+    pair = Pair(folder, token)
+    try:
+        with pair.blue, pair.red:
+            pair.join()
+            yield pair
+        rest = left_over(token)
+        assert not rest, f"processes left over: {rest}"
+        assert not (folder / "blue" / "run" / "bus").is_symlink()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
