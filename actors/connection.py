@@ -101,7 +101,7 @@ class DeviceConnection(IoShell, ChannelUser):
         self._timer: asyncio.TimerHandle | None = None
         self._sessions: dict[int, _Session] = {}
         self._session_ids = itertools.count(1)
-        self._waiting: dict[int, Sender] = {}
+        self._waiting: dict[tuple[int, int], Sender] = {}
         self._streams: dict[tuple[int, int], tuple[str, bytes]] = {}
 
     async def stop(self) -> None:
@@ -231,20 +231,18 @@ class DeviceConnection(IoShell, ChannelUser):
             self._step(link.SessionLost(tag, reason))
 
     def _fail_waiting(self, tag: int, reason: str) -> None:
-        if self._link.session is not None and self._link.session.id != tag:
-            return  # what waits, waits on the session in use
-        waiting, self._waiting = self._waiting, {}
-        for sender in waiting.values():
-            sender.reply(Lost(f"the link was lost before the answer came ({reason})", "send it again if it may repeat"))
+        for key in [key for key in self._waiting if key[0] == tag]:
+            lost = Lost(f"the link was lost before the answer came ({reason})", "send it again if it may repeat")
+            self._waiting.pop(key).reply(lost)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
     @receives(SendMessage)
     def send_message(self, message: SendMessage, sender: Sender) -> object:
         """Send over the link; the answer follows when the other side has handled it."""
-        _, channel = self._connected()
+        tag, channel = self._connected()
         request = channel.send_request(message.protocol, message.payload, message.priority)
-        self._waiting[request] = sender
+        self._waiting[tag, request] = sender
         return LATER
 
     def _connected(self) -> tuple[int, Channel]:
@@ -254,9 +252,9 @@ class DeviceConnection(IoShell, ChannelUser):
             raise NotConnected(f"the device is not connected: {self._link.reason}")
         return session.id, self._sessions[session.id].channel
 
-    def answered(self, request: int, answer: bytes | SpringlineError | None) -> None:
+    def answered(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         """The other side has handled a message of ours, or says why not."""
-        sender = self._waiting.pop(request, None)
+        sender = self._waiting.pop((tag, request), None)
         if sender is not None:
             sender.reply(answer)
 

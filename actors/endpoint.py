@@ -16,13 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 from springline.actors.lifecycle import Ask, Reply
-from springline.actors.wire import Mailbox, Sent, alive
+from springline.actors.wire import LOOK, Mailbox, Sent, alive, incarnation
 from springline.errors import Lost, NotRunning, SpringlineError, TimedOut
 
 _BATCH = 64
-
-_LOOK = 0.25
-"""Seconds after which a waiting asker looks whether whom it has asked is still alive."""
 
 
 def _nobody(target: str) -> NotRunning:
@@ -68,12 +65,12 @@ class Client:
         :raises SpringlineError: that was the answer.
         """
         ask_id = next(self._ids)
-        asked = self._mailbox.incarnation(target)
+        asked = incarnation(self._mailbox.directory, target)
         if not self.tell(target, Ask(ask_id, body)):
             raise _nobody(target)
         end = time.monotonic() + timeout
         while (now := time.monotonic()) < end:
-            received = self._receive(min(end, now + _LOOK))
+            received = self._receive(min(end, now + LOOK))
             if received is None:
                 if not alive(asked):
                     raise _lost(target)
@@ -140,7 +137,7 @@ class AsyncEndpoint:
     async def ask(self, target: str, body: object, timeout: float = 5.0) -> Any:
         """Ask an actor and await its answer; arguments and errors as of :meth:`Client.ask`."""
         ask_id = next(self._ids)
-        asked = self._mailbox.incarnation(target)
+        asked = incarnation(self._mailbox.directory, target)
         answer: asyncio.Future[Reply] = self._loop.create_future()
         self._asked[ask_id] = answer
         try:
@@ -148,7 +145,7 @@ class AsyncEndpoint:
                 raise _nobody(target)
             end = self._loop.time() + timeout
             while (now := self._loop.time()) < end:
-                await asyncio.wait((answer,), timeout=min(_LOOK, end - now))
+                await asyncio.wait((answer,), timeout=min(LOOK, end - now))
                 if answer.done():
                     return _value(answer.result())
                 if not alive(asked):

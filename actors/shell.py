@@ -24,7 +24,9 @@ import inspect
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
@@ -35,8 +37,8 @@ from springline.actors import bus
 from springline.actors.endpoint import AsyncEndpoint
 from springline.actors.lifecycle import Ask, Exiting, Ping, Pong, Ready, Reply, Start, Stop
 from springline.actors.logs import log_to
-from springline.actors.wire import register, unregister
-from springline.errors import InternalFault, SpringlineError, TimedOut
+from springline.actors.wire import LOOK, alive, incarnation, register, unregister
+from springline.errors import InternalFault, Lost, NotRunning, SpringlineError, TimedOut
 
 log = logging.getLogger("springline.actor")
 
@@ -76,13 +78,16 @@ Then = Callable[[Any], None]
 """Called with an answer, or with the ``SpringlineError`` that came instead."""
 
 
-class _Overdue:
-    """The time of an ask is up."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Look after an ask: is its time up, or whom it was put to dead?
 
-    __slots__ = ("ask_id",)
+    :param asked: the very socket it went to. :param until: monotonic seconds.
+    """
 
-    def __init__(self, ask_id: int) -> None:
-        self.ask_id = ask_id
+    ask_id: int
+    asked: str
+    until: float
 
 
 Handler = TypeVar("Handler", bound=Callable[..., object])
@@ -166,11 +171,27 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
         self.send(bus.address(target, self.directory), message)
 
     def ask(self, target: str, body: object, then: Then, timeout: float = 5.0) -> None:
-        """Ask an actor; ``then`` gets the answer, or a ``SpringlineError`` if there is none in ``timeout`` seconds."""
+        """Ask an actor; ``then`` gets the answer.
+
+        Or it gets ``NotRunning`` or ``Lost`` if nobody is there or it dies, ``TimedOut`` after ``timeout`` seconds.
+        """
         self._asks += 1
         self._asked[self._asks] = then
+        asked = incarnation(self.directory, target)
         self.tell(target, Ask(self._asks, body))
-        self.wake(timeout, _Overdue(self._asks))
+        self._look(_Look(self._asks, asked, time.monotonic() + timeout), first=True)
+
+    def _look(self, look: _Look, *, first: bool = False) -> None:
+        if look.ask_id not in self._asked:
+            return
+        left = look.until - time.monotonic()
+        if not alive(look.asked):
+            gone = NotRunning("it is not running") if first else Lost("it died before it answered")
+            self.wake(0, Reply(look.ask_id, gone))
+        elif left <= 0:
+            self._resolve(look.ask_id, TimedOut("no answer in time"))
+        else:
+            self.wake(min(left, LOOK), look)
 
     def _resolve(self, ask_id: int, answer: object) -> None:
         then = self._asked.pop(ask_id, None)
@@ -210,8 +231,10 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
                 self._handle(body, Sender(bus.path_of(address), ask_id, self.tell))
             case Reply(id=ask_id, value=value):
                 self._resolve(ask_id, value)
-            case WakeupMessage(payload=_Overdue(ask_id=ask_id)):
-                self._resolve(ask_id, TimedOut("no answer in time"))
+            case WakeupMessage(payload=_Look() as look):
+                self._look(look)
+            case WakeupMessage(payload=Reply(id=ask_id, value=value)):
+                self._resolve(ask_id, value)
             case WakeupMessage():
                 self._handle(message.payload, Sender(self.path, None, self.tell))
             case ActorSystemMessage():

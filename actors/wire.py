@@ -52,6 +52,9 @@ BACKLOG_PATIENCE = 30.0
 LONGEST_PATH = 103
 """Bytes of a socket's path that every system takes (``sun_path``: 108 on Linux, 104 on macOS)."""
 
+LOOK = 0.25
+"""Seconds after which whoever waits for an answer looks whether the one asked is still alive."""
+
 _MOST_FDS = 64
 _UCRED = struct.Struct("3i")
 _CREDENTIALS = getattr(socket, "SO_PASSCRED", None)
@@ -246,14 +249,6 @@ class Mailbox:
         """The path a target string stands for."""
         return target if "/" in target else os.path.join(self.directory, target)
 
-    def incarnation(self, target: str) -> str:
-        """The path of the very socket a target string leads to now."""
-        path = self.where(target)
-        try:
-            return os.path.join(self.directory, os.readlink(path))
-        except OSError:
-            return path
-
     # -- sending ---------------------------------------------------------------------------------------------------
 
     def send(self, target: str, message: object) -> Sent:
@@ -429,6 +424,15 @@ def unregister(directory: str, name: str, path: str | None = None) -> None:
     with contextlib.suppress(OSError):
         if path is None or os.readlink(link) == os.path.basename(path):
             os.unlink(link)
+
+
+def incarnation(directory: str, target: str) -> str:
+    """The path of the very socket that a registered name or a path leads to now."""
+    path = target if "/" in target else os.path.join(directory, target)
+    try:
+        return os.path.join(directory, os.readlink(path))
+    except OSError:
+        return path
 
 
 def is_registered(directory: str, name: str) -> bool:

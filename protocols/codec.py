@@ -1,22 +1,21 @@
 """Messages as bytes: CBOR (RFC 8949), versioned, and the one door for bytes that come in.
 
 Layout: the array ``[1, tag, fields]`` — version, the variant's name, a map of its fields by name. UUIDs are tag 37,
-times tag 0; a dataclass inside a field is ``[name, fields]``; an enum its value; a tuple an array.
+times tag 0, in UTC; a dataclass inside a field is ``[name, fields]``; an enum its value; a tuple an array.
 
 The rule: :func:`decode_untrusted` raises ``Malformed`` and nothing else, at bounded cost. Unknown fields are ignored
 and an unknown tag becomes :class:`~springline.protocols.message.Unknown`, so that a newer peer can be talked to; an
-unknown version is refused. No CBOR tag but those two is let in: others would make objects, share references or grow
-numbers.
+unknown version is refused; of a repeated field the last counts. No CBOR tag but those two is let in: others would make
+objects, share references or grow numbers. Keys of maps are text: the hashes of everything else can be made to collide.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import types
 import typing
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
 from typing import Any
@@ -31,6 +30,8 @@ from springline.protocols.message import DeviceMessage, Unknown
 VERSION = 1
 MOST_BYTES = 16 << 20
 MOST_DEPTH = 16
+MOST_VALUES = 1 << 17
+"""CBOR items in one message: enough for ``MOST_ITEMS`` entries, and too few to fill the memory with empty lists."""
 
 TAGS: dict[str, type] = {
     kind.__name__: kind for kind in typing.get_args(DeviceMessage) if isinstance(kind, type) and kind is not Unknown
@@ -49,13 +50,15 @@ PARTS: dict[str, type] = {kind.__name__: kind for kind in _PARTS}
 
 _UUID_TAG = 37
 _TIME_TAG = 0
+_BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6  # major types
 
 
 def encode(message: DeviceMessage) -> bytes:
     """The message as bytes. :raises Misuse: it is larger than ``MOST_BYTES``."""
     if isinstance(message, Unknown):
-        return message.encoded
-    data = cbor2.dumps([VERSION, type(message).__name__, _fields(message)], datetime_as_timestamp=False)
+        data = message.encoded
+    else:
+        data = cbor2.dumps([VERSION, type(message).__name__, _fields(message)])
     if len(data) > MOST_BYTES:
         raise Misuse(f"a message of {len(data)} bytes is too large", "send it as a file")
     return data
@@ -75,7 +78,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, UUID):
         return cbor2.CBORTag(_UUID_TAG, value.bytes)
     if isinstance(value, datetime):
-        return cbor2.CBORTag(_TIME_TAG, value.isoformat())
+        return cbor2.CBORTag(_TIME_TAG, value.astimezone(UTC).isoformat())
     return value
 
 
@@ -101,50 +104,57 @@ def load_untrusted(data: bytes, most: int = MOST_BYTES) -> Any:
     if len(data) > most:
         raise Malformed("a message is too large")
     _check_structure(data)
-    stream = io.BytesIO(data)
     try:
-        value = cbor2.load(stream)
-        rest = stream.read(1)
+        return cbor2.loads(data)
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
         raise Malformed("a message is not CBOR") from None
-    if rest:
-        raise Malformed("a message is followed by something else")
-    return value
 
 
 def _check_structure(data: bytes) -> None:
-    """Walk over the item heads (RFC 8949 §3) before anything is built: depth, tags and lengths must make sense.
+    """Walk over the item heads (RFC 8949 §3) before anything is built: depth, number, tags and lengths must make sense.
 
     :raises Malformed: they do not. The walk is linear in ``data``, whatever lengths it claims.
     """
-    at, end = 0, len(data)
-    pending: list[int] = [1]  # items still to come, per level
-    while pending:
-        if pending[-1] == 0:
-            pending.pop()
+    at, end, values = 0, len(data), 0
+    left, in_map = [1], [False]  # items still to come, per level
+    while left:
+        if left[-1] == 0:
+            left.pop()
+            in_map.pop()
             continue
-        pending[-1] -= 1
-        if at >= end:
-            raise Malformed("a message is cut off")
-        major, info = data[at] >> 5, data[at] & 31
-        at += 1
-        if info >= 28:
-            raise Malformed("a message has items of indefinite length, or reserved ones")
-        size = 0 if info < 24 else 1 << (info - 24)
-        argument = info if size == 0 else int.from_bytes(data[at : at + size], "big")
-        at += size
-        if major in (2, 3):
+        is_key = in_map[-1] and left[-1] % 2 == 0
+        left[-1] -= 1
+        values += 1
+        major, argument, at = _head(data, at)
+        if is_key and major != _TEXT:
+            raise Malformed("a message has a map with keys that are not text")
+        if major in (_BYTES, _TEXT):
             at += argument
-        elif major in (4, 5):
-            pending.append(argument * (major - 3))
-        elif major == 6:
-            if argument not in (_TIME_TAG, _UUID_TAG):
-                raise Malformed(f"a message has the unexpected tag {argument}")
-            pending.append(1)
-        if at > end or pending[-1] > end - at:
+        elif major in (_ARRAY, _MAP, _TAG):
+            left.append(1 if major == _TAG else argument * (2 if major == _MAP else 1))
+            in_map.append(major == _MAP)
+        if major == _TAG and argument not in (_TIME_TAG, _UUID_TAG):
+            raise Malformed(f"a message has the unexpected tag {argument}")
+        if at > end or left[-1] > end - at:
             raise Malformed("a message claims more than it has")
-        if len(pending) > MOST_DEPTH:
-            raise Malformed("a message is nested too deeply")
+        if len(left) > MOST_DEPTH or values + left[-1] > MOST_VALUES:
+            raise Malformed("a message is nested too deeply, or of too many parts")
+    if at != end:
+        raise Malformed("a message is followed by something else")
+
+
+def _head(data: bytes, at: int) -> tuple[int, int, int]:
+    """Major type and argument of the item at ``at``, and where its head ends."""
+    if at >= len(data):
+        raise Malformed("a message is cut off")
+    major, info = data[at] >> 5, data[at] & 31
+    at += 1
+    if info < 24:
+        return major, info, at
+    if info >= 28:
+        raise Malformed("a message has items of indefinite length, or reserved ones")
+    size = 1 << (info - 24)
+    return major, int.from_bytes(data[at : at + size], "big"), at + size
 
 
 def _build(kind: type, fields: dict[Any, Any]) -> Any:
@@ -177,8 +187,19 @@ def _converter(hint: Any) -> Callable[[Any], Any]:
     if dataclasses.is_dataclass(hint):
         return _part((hint,), optional=False)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint
+        return _choice(hint)
     return lambda value: _expect(value, hint)
+
+
+def _choice(kind: type[Enum]) -> Callable[[Any], Any]:
+    known = {choice.value: choice for choice in kind}
+
+    def convert(value: Any) -> Any:
+        if not isinstance(value, str) or value not in known:
+            raise Malformed(f"an unknown {kind.__name__}")  # it is not repeated: it may be long
+        return known[value]
+
+    return convert
 
 
 def _part(kinds: tuple[Any, ...], *, optional: bool) -> Callable[[Any], Any]:

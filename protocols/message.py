@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -20,7 +20,9 @@ from uuid import UUID
 from springline.errors import Misuse
 
 MOST_TEXT = 4096
-MOST_ITEMS = 100_000
+MOST_ITEMS = 10_000
+"""Entries or changes in one message; more of them go in several."""
+
 DIGEST_SIZE = 32
 _U64 = 2**64
 _PROTOCOL = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
@@ -32,7 +34,8 @@ def _check(holds: bool, what: str) -> None:
 
 
 def _text(value: object, what: str, most: int = MOST_TEXT) -> None:
-    _check(isinstance(value, str) and len(value) <= most, f"{what} is not a text of at most {most} characters")
+    fits = isinstance(value, str) and len(value) <= most and not any("\ud800" <= c <= "\udfff" for c in value)
+    _check(fits, f"{what} is not a text of at most {most} characters")
 
 
 def _data(value: object, what: str, size: int | None = None) -> None:
@@ -44,7 +47,16 @@ def _number(value: object, what: str, below: int = _U64) -> None:
 
 
 def _moment(value: object, what: str) -> None:
-    _check(isinstance(value, datetime) and value.tzinfo is not None, f"{what} is not a time with its zone")
+    fits = isinstance(value, datetime) and value.utcoffset() is not None
+    _check(fits and _in_utc(value), f"{what} is not a time with its zone, in the years 1 to 9999 of UTC")
+
+
+def _in_utc(value: Any) -> bool:
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        return False
+    return True
 
 
 def _is(value: object, kind: Any, what: str) -> None:

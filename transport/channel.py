@@ -76,7 +76,7 @@ class ChannelUser(Protocol):
     def requested(self, tag: int, request: int, protocol: str, payload: bytes) -> None:
         """A message came in; owe it :meth:`Channel.send_answer`."""
 
-    def answered(self, request: int, answer: bytes | SpringlineError | None) -> None:
+    def answered(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         """The answer to a message of ours."""
 
     def stream_offered(self, tag: int, stream: int, protocol: str, header: bytes) -> None:
@@ -469,11 +469,11 @@ class Channel:
             case Data():
                 self._on_data(event)
             case Message(purpose=Purpose.ANSWER):
-                self._user.answered(event.id, bytes(event.payload))
+                self._user.answered(self._tag, event.id, bytes(event.payload))
             case Message():
                 self._user.requested(self._tag, event.id, event.protocol, bytes(event.payload))
             case Ack():
-                self._user.answered(event.id, _verdict(event))
+                self._user.answered(self._tag, event.id, _verdict(event))
             case Open():
                 self._sinks[event.stream] = _Incoming(event.protocol, event.header)
                 self._user.stream_offered(self._tag, event.stream, event.protocol, event.header)

@@ -17,7 +17,7 @@ from uuid import UUID
 from springline.actors.messages import OpenStream, Sink, StreamEnded, StreamMoved, connection_name
 from springline.actors.shell import Sender, receives
 from springline.actors.wire import Fd
-from springline.errors import HandlerFailed, Malformed, Misuse, SpringlineError, Unreachable
+from springline.errors import HandlerFailed, Malformed, Misuse, NotRunning, SpringlineError, Unreachable
 from springline.protocols.files import sending
 from springline.protocols.files.inbox import Inbox
 from springline.protocols.files.sending import Effect, Phase, SendFrom, Sending, SendOffer
@@ -169,7 +169,7 @@ class Files(ProtocolHandler):
                     event: sending.Event = sending.Replied(reply_from_untrusted(payload))
                 except Malformed as error:
                     event = sending.Denied(f"the receiver's answer is none: {error.message}")
-            case HandlerFailed() | Unreachable():
+            case HandlerFailed() | NotRunning() | Unreachable():
                 event = sending.Broke(str(answer))
             case SpringlineError():
                 event = sending.Denied(str(answer))
