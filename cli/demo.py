@@ -89,26 +89,26 @@ def _play(blue: Control, red: Control, folder: Path, seen: Seen, tell: Any, file
     red.await_state(us, "Connected", PATIENCE)
     tell("[green]✓[/] blue has joined with the words; both are connected")
 
-    seen.connect_ms = _connect_time(blue, them)
+    seen.connect_ms = connect_time(blue, them)
     tell(f"[green]✓[/] dial and handshake: {seen.connect_ms:.1f} ms")
     _say(blue, red, us, them)
     tell("[green]✓[/] a message each way has arrived")
-    seen.round_trip_ms_p50 = _round_trip(blue, them)
+    seen.round_trip_ms_p50 = statistics.median(round_trip_times(blue, them, ROUND_TRIPS))
     tell(f"[green]✓[/] round trip through a handler: {seen.round_trip_ms_p50:.2f} ms (median of {ROUND_TRIPS})")
     seen.file_mb_per_s, seen.intact = _move_file(blue, them, folder, file_size)
     tell(f"[green]✓[/] {file_size >> 20} MiB moved and verified: {seen.file_mb_per_s:.0f} MB/s")
 
     for number in range(kills):
-        seen.reconnect_ms.append(_kill(blue, connection_name(them), them))
+        seen.reconnect_ms.append(kill_and_wait(blue, connection_name(them), them))
         tell(f"[green]✓[/] SIGKILL {number + 1:2} of the DeviceConnection: back in {seen.reconnect_ms[-1]:.0f} ms")
     seen.reconnect_ms_p50 = statistics.median(seen.reconnect_ms) if seen.reconnect_ms else 0.0
     for actor in (KEYSTORE, TRANSPORT, CONNECTIONS):
-        took = _kill(blue, actor, them)
+        took = kill_and_wait(blue, actor, them)
         seen.reconnect_ms_after[actor] = took
         tell(f"[green]✓[/] SIGKILL of {actor}: the link answers after {took:.0f} ms")
 
 
-def _connect_time(node: Control, device: UUID) -> float:
+def connect_time(node: Control, device: UUID) -> float:
     """Milliseconds from asking for the link to its being up."""
     node.disconnect(device)
     node.await_state(device, "Disconnected", PATIENCE)
@@ -123,16 +123,16 @@ def _say(blue: Control, red: Control, us: UUID, them: UUID) -> None:
         node.send(device, Custom("text", 1, b"hello"))
 
 
-def _round_trip(node: Control, device: UUID) -> float:
-    """Median milliseconds of a 64-byte message to the echo handler and back."""
+def round_trip_times(node: Control, device: UUID, count: int) -> list[float]:
+    """Milliseconds of 64-byte messages to the echo handler and back, one after another."""
     message = Custom("echo", 1, bytes(64))
     times = []
-    for _ in range(ROUND_TRIPS):
+    for _ in range(count):
         began = time.perf_counter()
         if node.send(device, message, protocol="echo") != message:
             raise LocalFault("the echo was not what was sent")
         times.append((time.perf_counter() - began) * 1000)
-    return statistics.median(times)
+    return times
 
 
 def _move_file(node: Control, device: UUID, folder: Path, size: int) -> tuple[float, bool]:
@@ -152,7 +152,7 @@ def _move_file(node: Control, device: UUID, folder: Path, size: int) -> tuple[fl
     return result.size / result.seconds / 1e6, same
 
 
-def _kill(node: Control, actor: str, device: UUID) -> float:
+def kill_and_wait(node: Control, actor: str, device: UUID) -> float:
     """SIGKILL that actor; milliseconds until it is another process and the link carries a message again."""
     pid = _pid_of(node, actor)
     began = time.perf_counter()

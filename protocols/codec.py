@@ -115,7 +115,7 @@ def _check_structure(data: bytes) -> None:
 
     :raises Malformed: they do not. The walk is linear in ``data``, whatever lengths it claims.
     """
-    at, end, values = 0, len(data), 0
+    at = values = 0
     left, in_map = [1], [False]  # items still to come, per level
     while left:
         if left[-1] == 0:
@@ -135,12 +135,10 @@ def _check_structure(data: bytes) -> None:
             in_map.append(major == _MAP)
         if major == _TAG and argument not in (_TIME_TAG, _UUID_TAG):
             raise Malformed(f"a message has the unexpected tag {argument}")
-        if at > end or left[-1] > end - at:
-            raise Malformed("a message claims more than it has")
         if len(left) > MOST_DEPTH or values + left[-1] > MOST_VALUES:
             raise Malformed("a message is nested too deeply, or of too many parts")
-    if at != end:
-        raise Malformed("a message is followed by something else")
+    if at != len(data):
+        raise Malformed("a message is cut off, or followed by something else")
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int]:
@@ -216,8 +214,6 @@ def _part(kinds: tuple[Any, ...], *, optional: bool) -> Callable[[Any], Any]:
 
 
 def _expect(value: Any, kind: type) -> Any:
-    if kind is int and isinstance(value, bool):
-        raise TypeError("a truth value where a number is due")
     if not isinstance(value, kind):
         raise TypeError(f"a {type(value).__name__} where a {kind.__name__} is due")
     return value

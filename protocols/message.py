@@ -25,6 +25,7 @@ MOST_ITEMS = 10_000
 
 DIGEST_SIZE = 32
 _U64 = 2**64
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # in a str, but in no UTF-8
 _PROTOCOL = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
 
 
@@ -34,7 +35,7 @@ def _check(holds: bool, what: str) -> None:
 
 
 def _text(value: object, what: str, most: int = MOST_TEXT) -> None:
-    fits = isinstance(value, str) and len(value) <= most and not any("\ud800" <= c <= "\udfff" for c in value)
+    fits = isinstance(value, str) and len(value) <= most and _SURROGATE.search(value) is None
     _check(fits, f"{what} is not a text of at most {most} characters")
 
 

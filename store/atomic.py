@@ -1,8 +1,9 @@
 """Durable writes: after any crash a file holds the old or the new state, never half of one.
 
 The order is the promise: write a temporary file in the same folder, fsync it, keep the present version under
-``<name>.previous``, rename over the name, fsync the folder. Every system call goes through :data:`calls`, so that a
-test can stop the world before each of them.
+``<name>.previous``, rename over the name, fsync the folder; a folder that is new is itself fsynced into its parent. A
+file has one writer at a time. Every system call goes through :data:`calls`, so that a test can stop the world before
+each of them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from springline.errors import LocalFault, StorageFull
 
 PREVIOUS = ".previous"
 TEMPORARY = ".new-"
+_CHUNK = 1 << 16
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -31,9 +33,21 @@ class Calls:
     link: Any = os.link
     rename: Any = os.replace
     unlink: Any = os.unlink
+    mkdir: Any = os.mkdir
+    rmdir: Any = os.rmdir
 
 
 calls = Calls()
+
+
+def read(path: Path) -> bytes | None:
+    """The contents of ``path``, or None if there is no such file. :raises LocalFault: the system refused."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise LocalFault(f"can't read {path.name}: {_why(error)}", "check who owns it") from None
 
 
 def write(path: Path, data: bytes) -> None:
@@ -43,18 +57,59 @@ def write(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f"{path.name}{TEMPORARY}{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         _write_new(temporary, data)
         _keep_previous(path)
         calls.rename(temporary, path)
-        sync_folder(path.parent)
+        _sync_or_undo(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             calls.unlink(temporary)
         if error.errno in _FULL:
             raise StorageFull(f"no room to write {path.name}", "free some space; nothing was lost") from None
-        why = (error.strerror or str(error)).lower()
-        raise LocalFault(f"can't write {path.name}: {why}", "nothing was lost") from None
+        raise LocalFault(f"can't write {path.name}: {_why(error)}", "nothing was lost") from None
+
+
+def undo(path: Path) -> None:
+    """Take the last :func:`write` back: the version before it counts again, or none if it was the first.
+
+    Needs no room on the disk. :raises LocalFault: the system refused.
+    """
+    try:
+        try:
+            calls.rename(previous(path), path)
+        except FileNotFoundError:
+            calls.unlink(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise LocalFault(f"can't restore {path.name}: {_why(error)}") from None
+
+
+def _sync_or_undo(path: Path) -> None:
+    try:
+        sync_folder(path.parent)
+    except OSError:
+        with contextlib.suppress(LocalFault):
+            undo(path)
+        raise
+
+
+def previous(path: Path) -> Path:
+    """Where the version before the present one is kept."""
+    return path.with_name(path.name + PREVIOUS)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for its owner alone, and those above it, so that a crash does not lose it with what is in it.
+
+    :raises OSError: the system refused.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        calls.mkdir(folder, 0o700)
+    sync_folder(folder.parent)
 
 
 def _write_new(path: Path, data: bytes) -> None:
@@ -69,7 +124,6 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _keep_previous(path: Path) -> None:
-    previous = path.with_name(path.name + PREVIOUS)
     link = path.with_name(f"{path.name}{TEMPORARY}link")
     with contextlib.suppress(FileNotFoundError):
         calls.unlink(link)
@@ -77,7 +131,9 @@ def _keep_previous(path: Path) -> None:
         calls.link(path, link)
     except FileNotFoundError:
         return  # the first version has no former one
-    calls.rename(link, previous)
+    calls.rename(link, previous(path))
+    with contextlib.suppress(FileNotFoundError):
+        calls.unlink(link)  # still there if both were one file already, after a crash: POSIX rename does nothing then
 
 
 def sync_folder(folder: Path) -> None:
@@ -89,28 +145,43 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def erase(path: Path) -> None:
-    """Remove a file and its previous version, overwriting both first.
+def erase(folder: Path) -> None:
+    """Remove a folder of files, if it is there; present, previous and half-written versions, each overwritten first.
 
     Overwriting is a best effort: a journalling or copying file system may keep old blocks. What is erased here is
     sealed, so that what might remain is worth nothing without the key.
+
+    :raises LocalFault: the system refused; some may be left.
     """
-    for victim in (path, path.with_name(path.name + PREVIOUS)):
-        with contextlib.suppress(FileNotFoundError):
-            size = victim.stat().st_size
-            fd = os.open(victim, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                calls.write(fd, bytes(size))
-                calls.fsync(fd)
-            finally:
-                os.close(fd)
-            calls.unlink(victim)
-    if path.parent.exists():
-        sync_folder(path.parent)
+    try:
+        for path in sorted(folder.iterdir()):
+            _overwrite(path)
+            calls.unlink(path)
+        calls.rmdir(folder)
+        sync_folder(folder.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LocalFault(f"can't erase what is kept of a device: {_why(error)}", "try again") from None
+
+
+def _overwrite(path: Path) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        rest = os.fstat(fd).st_size
+        while rest > 0:
+            rest -= calls.write(fd, bytes(min(rest, _CHUNK)))
+        calls.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def tidy(folder: Path) -> None:
     """Remove the temporary files that a crash has left behind."""
     for path in folder.glob(f"*{TEMPORARY}*"):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # they do no harm
             calls.unlink(path)
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()

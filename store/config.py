@@ -9,6 +9,8 @@ from uuid import UUID
 
 from springline.errors import Damaged, Misuse
 from springline.store import atomic
+from springline.store.envelope import Newer
+from springline.store.identity import clean_name
 from springline.store.layout import Layout
 
 VERSION = 1
@@ -36,20 +38,20 @@ class DeviceConfig:
 
 
 def load(layout: Layout) -> DeviceConfig:
-    """Read it. :raises Misuse: there is none. :raises Damaged: it is not what was written."""
+    """Read it. :raises Misuse: there is none. :raises Damaged: it makes no sense."""
+    data = atomic.read(layout.device)
+    if data is None:
+        raise Misuse(f"no identity in {layout.root}", "make one with 'springline init'")
     try:
-        fields = json.loads(layout.device.read_bytes())
+        fields = json.loads(data)
         if fields["version"] > VERSION:
-            raise Damaged("device.json was written by a newer version", "update springline; the file is untouched")
+            raise Newer("device.json was written by a newer version")
         port = fields["port"]
         if port is not None and not (type(port) is int and 0 < port < 65536):
             raise ValueError(port)
-        return DeviceConfig(
-            UUID(fields["id"]), str(fields["name"]), datetime.fromisoformat(fields["created_at"]), port
-        )
-    except FileNotFoundError:
-        raise Misuse(f"no identity in {layout.root}", "make one with 'springline init'") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        name = clean_name(fields["name"])  # a person may have edited it, and peers refuse a name that is not clean
+        return DeviceConfig(UUID(fields["id"]), name, datetime.fromisoformat(fields["created_at"]), port)
+    except (Misuse, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Damaged("device.json is damaged", f"compare it with device.json{atomic.PREVIOUS} beside it") from None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from springline.errors import Damaged
+from springline.store.envelope import Newer
 from springline.store.identity import DeviceInfo, NetworkIdentity
 
 VERSION = 1
@@ -68,7 +69,7 @@ def decode(data: bytes) -> PersistentNetworkIdentity:
     try:
         fields = json.loads(data)
         if fields["version"] > VERSION:
-            raise Damaged("the identity was written by a newer version", "update springline; the file is untouched")
+            raise Newer("the identity was written by a newer version")
         keys = fields["identity"]
         identity = NetworkIdentity(_bytes(keys["seed"]), _bytes(keys["static"]))
         devices = [_device(entry) for entry in fields["paired_devices"]]

@@ -9,9 +9,13 @@ place::
 One file has more in its header: how a passphrase opens it. Argon2id turns the passphrase into a key that wraps the
 random *data key* everything else hangs on; so changing the passphrase rewrites this one file::
 
-    "kdf": {"name": "argon2id", "ops": 3, "mem": 268435456, "salt": "…"}, "wrap": {"nonce": "…", "key": "…"}
+    "kdf": {"name": "argon2id", "ops": 3, "mem": 268435456, "salt": "…"},
+    "wrap": {"nonce": "…", "key": "…"}, "check": "…"
 
-Parameters read from a file are bounded before they are used: a hostile header must not ask for a terabyte.
+The salt has 16 bytes, a nonce 24, the wrapped key 48. The check, BLAKE2b-64 over passes and memory (8 bytes each, big
+endian), salt, nonce and wrapped key, tells a damaged header from a wrong passphrase; it protects from a bad disk, not
+from an attacker. Parameters read from a file are bounded before they are used: a hostile header must not ask for a
+terabyte.
 """
 
 from __future__ import annotations
@@ -32,19 +36,27 @@ from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_encrypt,
 )
 
-from springline.errors import Damaged, WrongPassphrase
+from springline.errors import Damaged, LocalFault, WrongPassphrase
 
 FORMAT = "springline-sealed"
 VERSION = 1
 KEY_SIZE = 32
 NONCE_SIZE = 24
 SALT_SIZE = 16
+CHECK_SIZE = 8
 
 _MOST_HEADER = 4096
-_MOST_OPS = 64
-_MOST_MEMORY = 4 << 30
+_MOST_OPS = 16
+_MOST_MEMORY = 2 << 30
 
 Random = Callable[[int], bytes]
+
+
+class Newer(Damaged):
+    """A file of a newer version: it is left alone, and no former version is used in its place."""
+
+    def __init__(self, message: str, hint: str = "update springline; the file is untouched") -> None:
+        super().__init__(message, hint)
 
 
 class Strength(Enum):
@@ -78,8 +90,15 @@ class Lock:
     wrapped: bytes
 
     def derive(self, passphrase: bytes) -> bytes:
-        """The unlock key (32 bytes): Argon2id, which takes the time it takes."""
-        return pwhash.argon2id.kdf(KEY_SIZE, passphrase, self.salt, opslimit=self.passes, memlimit=self.memory)
+        """The unlock key (32 bytes): Argon2id, which takes the time it takes.
+
+        :raises LocalFault: it takes more memory than there is.
+        """
+        try:
+            return pwhash.argon2id.kdf(KEY_SIZE, passphrase, self.salt, opslimit=self.passes, memlimit=self.memory)
+        except (exceptions.RuntimeError, MemoryError):
+            need = f"{self.memory >> 20} MiB"
+            raise LocalFault(f"no memory to check the passphrase: it takes {need}", "free some memory") from None
 
     def open(self, unlock_key: bytes) -> bytes:
         """The data key (32 bytes). :raises WrongPassphrase: the unlock key is not the one."""
@@ -87,6 +106,12 @@ class Lock:
             return crypto_aead_xchacha20poly1305_ietf_decrypt(self.wrapped, b"data key", self.nonce, unlock_key)
         except exceptions.CryptoError:
             raise WrongPassphrase("the passphrase is wrong") from None
+
+    @property
+    def check(self) -> bytes:
+        """8 bytes that change with any of the others."""
+        work = self.passes.to_bytes(8, "big") + self.memory.to_bytes(8, "big")
+        return hashlib.blake2b(work + self.salt + self.nonce + self.wrapped, digest_size=CHECK_SIZE).digest()
 
 
 def new_lock(
@@ -117,6 +142,7 @@ def seal(
     if lock is not None:
         header["kdf"] = {"name": "argon2id", "ops": lock.passes, "mem": lock.memory, "salt": _text(lock.salt)}
         header["wrap"] = {"nonce": _text(lock.nonce), "key": _text(lock.wrapped)}
+        header["check"] = _text(lock.check)
     nonce = random(NONCE_SIZE)
     header["nonce"] = _text(nonce)
     line = json.dumps(header).encode() + b"\n"
@@ -143,13 +169,16 @@ def lock_of(blob: bytes, context: str) -> Lock:
     bounded = _within(passes, 1, _MOST_OPS) and _within(memory, Strength.MINIMAL.memory, _MOST_MEMORY)
     if not bounded:
         raise Damaged(f"{_what(context)} asks for an unreasonable amount of work")
-    return Lock(
+    lock = Lock(
         int(passes),
         int(memory),
         _bytes(kdf, "salt", SALT_SIZE, context),
         _bytes(wrap, "nonce", NONCE_SIZE, context),
         _bytes(wrap, "key", KEY_SIZE + 16, context),
     )
+    if _bytes(header, "check", CHECK_SIZE, context) != lock.check:
+        raise Damaged(f"{_what(context)} has a damaged header")
+    return lock
 
 
 def _split(blob: bytes, context: str) -> tuple[dict[str, Any], bytes, bytes]:
@@ -165,7 +194,7 @@ def _split(blob: bytes, context: str) -> tuple[dict[str, Any], bytes, bytes]:
         raise Damaged(f"{_what(context)} has no header: it is damaged, or another program's")
     version = header.get("version")
     if type(version) is int and version > VERSION:
-        raise Damaged(f"{_what(context)} was written by a newer version", "update springline; the file is untouched")
+        raise Newer(f"{_what(context)} was written by a newer version")
     if version != VERSION:
         raise Damaged(f"{_what(context)} is of no known version")
     return header, line, blob[end:]

@@ -31,6 +31,7 @@ SIGNATURE_SIZE = 64
 MOST_NAME = 64
 MOST_ADDRESSES = 16
 MOST_ADDRESS = 128
+_UNPRINTABLE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 
 def device_id_of(signing_key: bytes) -> UUID:
@@ -42,8 +43,13 @@ def device_id_of(signing_key: bytes) -> UUID:
 
 
 def clean_name(name: str) -> str:
-    """``name`` without control and format characters, at most 64 characters. :raises Misuse: nothing is left."""
-    kept = "".join(c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c)[0] != "C").strip()
+    """``name`` without control and format characters, at most 64 characters. :raises Misuse: nothing is left.
+
+    A clean name stays as it is: what a device signs of itself must be what others read. So characters are dropped
+    before they are composed, and those that this Python's Unicode does not know are left to one that does.
+    """
+    printing = "".join(c for c in name if unicodedata.category(c) not in _UNPRINTABLE)
+    kept = unicodedata.normalize("NFC", printing).strip()
     if not kept:
         raise Misuse("a device needs a name", f"1 to {MOST_NAME} characters")
     return kept[:MOST_NAME].strip()
@@ -108,7 +114,7 @@ def info_from_untrusted(fields: object) -> DeviceInfo:
         raise Malformed("a device's name is not a short text")
     if not isinstance(addresses, list) or len(addresses) > MOST_ADDRESSES:
         raise Malformed("a device's addresses are not a short list")
-    if not all(isinstance(address, str) and len(address) <= MOST_ADDRESS for address in addresses):
+    if not all(isinstance(address, str) and _is_short(address) for address in addresses):
         raise Malformed("a device's address is not a short text")
     try:
         shown = clean_name(name)
@@ -124,6 +130,10 @@ def info_from_untrusted(fields: object) -> DeviceInfo:
     )
     info.verify()
     return info
+
+
+def _is_short(address: str) -> bool:
+    return len(address) <= MOST_ADDRESS and address.isprintable()
 
 
 def _sized(fields: Mapping[Any, Any], name: str, size: int) -> bytes:

@@ -18,6 +18,7 @@ from pathlib import Path
 from uuid import UUID
 
 from springline.errors import LocalFault
+from springline.store import atomic
 from springline.store.envelope import subkey
 
 
@@ -36,7 +37,7 @@ class Layout:
         """Make the folders. :raises LocalFault: the system refuses, or the place is somebody else's."""
         try:
             for folder in (self.root, self.network, self.connections, self.run):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                atomic.make_folder(folder)
                 folder.chmod(0o700)
         except OSError as error:
             why = (error.strerror or str(error)).lower()

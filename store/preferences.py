@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from springline.errors import Damaged
+from springline.store.envelope import Newer
 
 VERSION = 1
 MOST_ADDRESSES = 16
@@ -39,7 +40,7 @@ def decode(data: bytes) -> ConnectionConfig:
     try:
         fields = json.loads(data)
         if fields["version"] > VERSION:
-            raise Damaged("preferences were written by a newer version", "update springline; the file is untouched")
+            raise Newer("preferences were written by a newer version")
         return ConnectionConfig(
             tuple(str(address) for address in fields["known_addresses"]),
             tuple(str(transport) for transport in fields["preferred_transports"]),

@@ -16,6 +16,7 @@ from datetime import datetime
 from uuid import UUID
 
 from springline.errors import Damaged, InternalFault
+from springline.store.envelope import Newer
 
 VERSION = 1
 KEY_SIZE = 32
@@ -32,6 +33,10 @@ class EncryptedSessionKeys:
     created_at: datetime
     expires_at: datetime | None = None
 
+    def __post_init__(self) -> None:
+        if len(self.relationship_key) != KEY_SIZE:
+            raise InternalFault(f"a relationship key has {KEY_SIZE} bytes, not {len(self.relationship_key)}")
+
     def encode(self) -> bytes:
         """JSON, to be sealed."""
         fields = {
@@ -47,9 +52,11 @@ def decode(data: bytes) -> EncryptedSessionKeys:
     """The keys in an opened seal. :raises Damaged: there are none."""
     try:
         fields = json.loads(data)
+        if fields["version"] > VERSION:
+            raise Newer("a relationship key was written by a newer version")
         key = base64.b64decode(fields["relationship_key"], validate=True)
-        if fields["version"] > VERSION or len(key) != KEY_SIZE:
-            raise Damaged("a relationship key is of a newer version, or of the wrong size")
+        if len(key) != KEY_SIZE:
+            raise Damaged("a relationship key has the wrong size")
         expires = fields["expires_at"]
         return EncryptedSessionKeys(
             key,

@@ -7,7 +7,7 @@ not open falls back to its previous version.
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -17,11 +17,11 @@ from uuid import UUID
 
 import nacl.utils
 
-from springline.errors import Damaged, Misuse, UnknownDevice
+from springline.errors import Damaged, LocalFault, Misuse, UnknownDevice, WrongPassphrase
 from springline.store import atomic, config, devices, preferences, sessions
 from springline.store.config import DeviceConfig
 from springline.store.devices import PairedDevice, PersistentNetworkIdentity, TrustLevel
-from springline.store.envelope import KEY_SIZE, Lock, Strength, lock_of, new_lock, seal, subkey, unseal
+from springline.store.envelope import KEY_SIZE, Lock, Newer, Strength, lock_of, new_lock, seal, subkey, unseal
 from springline.store.identity import DeviceInfo, NetworkIdentity, clean_name
 from springline.store.layout import Layout
 from springline.store.preferences import ConnectionConfig
@@ -82,7 +82,7 @@ class Vault:
     def _unlock(cls, layout: Layout, key_for: Callable[[Lock], bytes]) -> Vault:
         found = config.load(layout)
         path = layout.identity(found.device_id)
-        blob = _read(path)
+        blob = atomic.read(path)
         if blob is None:
             raise Damaged(f"the identity {path.name} is missing", "restore it from a backup")
 
@@ -99,6 +99,7 @@ class Vault:
             raise Damaged("device.json and the identity belong to different devices")
         for folder in (layout.root, layout.network):
             atomic.tidy(folder)
+        vault._finish_revoking()
         return vault
 
     def _adopt(self, state: PersistentNetworkIdentity) -> None:
@@ -134,22 +135,45 @@ class Vault:
         return None if peer is None else self.device(peer)
 
     def pair(self, info: DeviceInfo, key: bytes, addresses: tuple[str, ...], now: datetime) -> PairedDevice:
-        """Remember a device the user has just paired, or renew it; what the user has set of it is kept."""
+        """Remember a device the user has just paired, or renew it: how much it is trusted then stays.
+
+        One that has expired or was revoked is trusted again, because pairing is the user's explicit word. The record is
+        written last; if that fails, the former key counts as before.
+
+        :param key: the relationship key, 32 bytes. :param addresses: best first.
+        :raises Misuse: it is this device. :raises Malformed: ``info`` does not hold.
+        """
+        info.verify()
         peer = info.device_id
+        if peer == self.identity.device_id:
+            raise Misuse("a device can't be paired with itself")
         known = self.device(peer)
-        self._write(peer, KEYS, EncryptedSessionKeys(key, now).encode())
         kept = self.preferences(peer)
         for address in reversed(addresses):
             kept = kept.with_good_address(address)
-        self.save_preferences(peer, kept)
-        record = PairedDevice(replace(info, addresses=()), now, known.last_connected if known else None)
+        self._put_preferences(peer, kept)
+        self._write(peer, KEYS, EncryptedSessionKeys(key, now).encode())
+        try:
+            record = _renewed(known, replace(info, addresses=()), now)
+            self._replace(record, now)
+        except LocalFault:
+            atomic.undo(self._path(peer, KEYS))
+            raise
         self._relationship_keys[peer] = key
-        self._replace(record, now)
         return record
 
     def set_trust(self, peer: UUID, trust: TrustLevel, now: datetime) -> None:
-        """Change the trust in a device. :raises UnknownDevice: it is not paired."""
-        self._replace(replace(self._known(peer), trust=trust), now)
+        """Change the trust in a device.
+
+        :raises UnknownDevice: it is not paired. :raises Misuse: it is revoked, which only pairing again undoes.
+        """
+        device = self._known(peer)
+        if trust is TrustLevel.REVOKED:
+            self.revoke(peer, now)
+        elif device.trust is TrustLevel.REVOKED:
+            raise Misuse(f"{device.info.name} is revoked", "pair it again")
+        else:
+            self._replace(replace(device, trust=trust), now)
 
     def set_auto_connect(self, peer: UUID, wanted: bool, now: datetime) -> None:
         """Keep whether the user wants the link. :raises UnknownDevice: it is not paired."""
@@ -160,16 +184,28 @@ class Vault:
     def revoke(self, peer: UUID, now: datetime) -> None:
         """Never again: the record says so first, then the keys are wiped. :raises UnknownDevice: it is not paired."""
         self._replace(replace(self._known(peer), trust=TrustLevel.REVOKED, auto_connect=False), now)
+        self._wipe(peer)
+
+    def _wipe(self, peer: UUID) -> None:
         self._relationship_keys.pop(peer, None)
-        folder = self.layout.connection(self._data_key, peer)
-        atomic.erase(folder / f"{KEYS}.json")
-        shutil.rmtree(folder, ignore_errors=True)
+        self._preferences.pop(peer, None)
+        atomic.erase(self.layout.connection(self._data_key, peer))
+
+    def _finish_revoking(self) -> None:
+        """Wipe what a crash between a revocation's record and its wiping has left; what can't be now, next time."""
+        for peer, device in self._state.paired_devices.items():
+            if device.trust is TrustLevel.REVOKED:
+                with contextlib.suppress(LocalFault):
+                    self._wipe(peer)
 
     def seen(self, peer: UUID, now: datetime) -> None:
-        """A session with it is up."""
+        """A session with it is up; ignored if it is not (or no longer) paired."""
+        if self._is_paired(peer):
+            self._replace(replace(self._known(peer), last_connected=now), now)
+
+    def _is_paired(self, peer: UUID) -> bool:
         device = self.device(peer)
-        if device is not None:
-            self._replace(replace(device, last_connected=now), now)
+        return device is not None and device.trust is not TrustLevel.REVOKED
 
     def _known(self, peer: UUID) -> PairedDevice:
         device = self.device(peer)
@@ -200,12 +236,19 @@ class Vault:
         return self._preferences[peer]
 
     def save_preferences(self, peer: UUID, wanted: ConnectionConfig) -> None:
-        """Keep how to reach it."""
+        """Keep how to reach it. :raises UnknownDevice: it is not paired, or revoked."""
+        if not self._is_paired(peer):
+            raise UnknownDevice(f"no device {peer} is paired")
+        self._put_preferences(peer, wanted)
+
+    def _put_preferences(self, peer: UUID, wanted: ConnectionConfig) -> None:
         self._write(peer, PREFERENCES, wanted.encode())
         self._preferences[peer] = wanted
 
     def remember_address(self, peer: UUID, address: str) -> None:
-        """It answered there: try that first the next time."""
+        """It answered there: try that first the next time. Ignored if it is not (or no longer) paired."""
+        if not self._is_paired(peer):
+            return
         present = self.preferences(peer)
         changed = present.with_good_address(address)
         if changed != present:
@@ -224,29 +267,33 @@ class Vault:
     def _read(self, peer: UUID, role: str, decode: Callable[[bytes], Parsed]) -> Parsed | None:
         path = self._path(peer, role)
         key = subkey(self._data_key, "device", peer.bytes)
-        blob = _read(path)
+        blob = atomic.read(path)
         if blob is None:
             return None
+        atomic.tidy(path.parent)
         return _or_previous(path, blob, lambda blob: decode(unseal(key, blob, self._context(peer, role))))
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
+def _renewed(known: PairedDevice | None, info: DeviceInfo, now: datetime) -> PairedDevice:
+    """The record of a device that has just been paired."""
+    if known is None:
+        return PairedDevice(info, now)
+    barred = known.trust in (TrustLevel.EXPIRED, TrustLevel.REVOKED)
+    return replace(known, info=info, trust=TrustLevel.TRUSTED if barred else known.trust, auto_connect=True)
 
 
 def _or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
     """The file's contents, or its previous version's if it is damaged."""
     try:
         return parse(blob)
+    except Newer:
+        raise
     except Damaged:
-        previous = _read(path.with_name(path.name + atomic.PREVIOUS))
-        if previous is None:
+        former = atomic.read(atomic.previous(path))
+        if former is None:
             raise
         try:
-            return parse(previous)
-        except Damaged:
+            return parse(former)
+        except (Damaged, WrongPassphrase):
             pass
         raise

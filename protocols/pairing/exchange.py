@@ -1,6 +1,6 @@
 """The pairing conversation inside the ``XXpsk0`` session, as a pure machine.
 
-Both sides have proved that they know the words; now each says who it is. Three messages each way, CBOR arrays::
+Both sides have proved that they know the words; now each says who it is. Two messages each way, CBOR arrays::
 
     ["who", info, contribution, signature]     both, in any order
     ["stored"]                                 the inviter, once it has stored the joiner
@@ -14,7 +14,8 @@ pairing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -23,6 +24,7 @@ import cbor2
 from springline.errors import Malformed
 from springline.protocols.codec import load_untrusted
 from springline.store.identity import PAIRING_CONTEXT, SIGNATURE_SIZE, DeviceInfo, info_from_untrusted
+from springline.transport.address import Address
 
 MOST_MESSAGE = 8192
 CONTRIBUTION_SIZE = 32
@@ -62,7 +64,7 @@ class Exchange:
     remote_static: bytes
     stage: Stage = Stage.WHO
     peer: DeviceInfo | None = None
-    theirs: bytes = b""
+    theirs: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class Store:
     """Commit the other side's identity; then say :func:`stored`."""
 
     info: DeviceInfo
-    theirs: bytes
+    theirs: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,11 @@ class Finished:
 
 def statement(role: Role, handshake_hash: bytes, info: DeviceInfo, contribution: bytes) -> bytes:
     """What the speaker signs, in the context ``PAIRING_CONTEXT``."""
-    return cbor2.dumps([role.value, handshake_hash, info.to_dict(), contribution], canonical=True)
+    return _statement(role, handshake_hash, info.to_dict(), contribution)
+
+
+def _statement(role: Role, handshake_hash: bytes, fields: Mapping[str, Any], contribution: bytes) -> bytes:
+    return cbor2.dumps([role.value, handshake_hash, fields, contribution], canonical=True)
 
 
 def who(info: DeviceInfo, contribution: bytes, signature: bytes) -> bytes:
@@ -129,6 +135,16 @@ def _hear(exchange: Exchange, fields: Any, contribution: Any, signature: Any) ->
         raise Malformed("the other side claims a key it has not shown")
     if info.device_id == exchange.own.device_id:
         raise Malformed("a device can't be paired with itself")
-    said = statement(exchange.role.other, exchange.handshake_hash, info, contribution)
+    # What was said is checked, not what we make of it: a newer peer may say more, or know more characters in a name.
+    said = _statement(exchange.role.other, exchange.handshake_hash, fields, contribution)
     info.verify_signature(signature, said, PAIRING_CONTEXT)
-    return replace(exchange, stage=Stage.STORED, peer=info, theirs=contribution)
+    known = info.with_addresses(tuple(filter(_is_address, info.addresses)))
+    return replace(exchange, stage=Stage.STORED, peer=known, theirs=contribution)
+
+
+def _is_address(text: str) -> bool:
+    """One we can dial; other kinds may come."""
+    try:
+        return Address.parse_untrusted(text).port > 0
+    except Malformed:
+        return False

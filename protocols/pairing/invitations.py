@@ -1,7 +1,8 @@
 """The open invitations: one use, five minutes, a few attempts. Pure; the time is an argument.
 
 An attempt is a caller that knows the doorbell (so it knows the words) and still does not come through: a link that
-broke, or somebody who has learned the words and plays with them. Three, and the invitation is void.
+broke, or somebody who has learned the words and plays with them. After three the door stays shut, but whoever is
+already inside may finish. Of two who are inside at a time, the first who is believed uses the invitation up.
 """
 
 from __future__ import annotations
@@ -48,23 +49,28 @@ class Invitations:
 
         :raises Refused: no such invitation is open (any more).
         """
-        for one in self.current(now).open:
-            if one.keys.doorbell == doorbell:
-                left = replace(one, attempts_left=one.attempts_left - 1)
-                rest = tuple(left if other is one else other for other in self.open)
-                return Invitations(tuple(other for other in rest if other.attempts_left > 0)), one
-        raise Refused("no such invitation is open", "it may have expired or been used")
+        current = self.current(now)
+        for one in current.open:
+            if one.keys.doorbell == doorbell and one.attempts_left > 0:
+                less = replace(one, attempts_left=one.attempts_left - 1)
+                return Invitations(tuple(less if other is one else other for other in current.open)), less
+        raise _gone()
 
     def use(self, doorbell: bytes) -> Invitations:
-        """It has served."""
-        return Invitations(tuple(one for one in self.open if one.keys.doorbell != doorbell))
+        """Somebody who called with these words is believed: nobody else will be.
+
+        :raises Refused: somebody else was, or its time is up.
+        """
+        rest = tuple(one for one in self.open if one.keys.doorbell != doorbell)
+        if len(rest) == len(self.open):
+            raise _gone()
+        return Invitations(rest)
 
     @property
     def doorbells(self) -> tuple[bytes, ...]:
-        """The mac1 keys of those that are open."""
-        return tuple(one.keys.doorbell for one in self.open)
+        """The mac1 keys of those that somebody may call with."""
+        return tuple(one.keys.doorbell for one in self.open if one.attempts_left > 0)
 
-    @property
-    def next_expiry(self) -> float | None:
-        """When the first one's time is up."""
-        return min((one.expires_at for one in self.open), default=None)
+
+def _gone() -> Refused:
+    return Refused("no such invitation is open", "it may have expired or been used")

@@ -42,7 +42,7 @@ def secret_of(text: str) -> bytes:
     words = []
     for number, word in enumerate(typed, start=1):
         found = _by_prefix().get(word[:_PREFIX])
-        if found is None or not (found.startswith(word) or (word.startswith(found[:_PREFIX]) and len(word) >= _PREFIX)):
+        if found is None:
             raise Misuse(f"word {number} is not in the list", "check its spelling")
         words.append(found)
     try:
