@@ -39,10 +39,9 @@ from springline.actors.messages import (
     Unsubscribe,
     WhoAmI,
     connection_name,
-    handler_name,
 )
 from springline.actors.wire import registered
-from springline.errors import Misuse, NotRunning, TimedOut, UnknownDevice
+from springline.errors import LocalFault, Misuse, NotRunning, TimedOut, UnknownDevice
 from springline.events import NetworkEvent
 from springline.protocols.codec import decode_untrusted, encode
 from springline.protocols.files.transfer import Transfer
@@ -51,8 +50,9 @@ from springline.protocols.message import DeviceMessage
 from springline.store.devices import PairedDevice
 from springline.store.identity import DeviceInfo
 from springline.store.layout import Layout
+from springline.supervisors import policy
 from springline.supervisors.spec import ChildSpec
-from springline.supervisors.supervisor import Supervise
+from springline.supervisors.supervisor import ROOT, Children, ChildStatus, Supervise
 from springline.transport.address import Address
 
 APP = "app"
@@ -266,19 +266,24 @@ class Control:
         if handler.__module__ == "__main__":
             raise Misuse(f"{handler.__name__} lives in __main__", "put it into a module: its process must import it")
         self.ask(PROTOCOLS, Supervise(ChildSpec(handler.protocol, handler, args)))
-        self._await_name(handler_name(handler.protocol))
+        self._await_child(PROTOCOLS, handler.protocol)
 
     def supervise(self, spec: ChildSpec) -> None:
         """Hang a child, or a whole subtree, into the node's tree."""
-        self.ask("node", Supervise(spec))
-        self._await_name(spec.name)
+        self.ask(ROOT, Supervise(spec))
+        self._await_child(ROOT, spec.name)
 
-    def _await_name(self, name: str, timeout: float = 10.0) -> None:
+    def _await_child(self, supervisor: str, name: str, timeout: float = 10.0) -> None:
         end = time.monotonic() + timeout
-        while name not in {entry.name for entry in registered(self._bus) if entry.alive}:
-            if time.monotonic() > end:
-                raise NotRunning(f"{name} did not start in {timeout:g} s", "see the node's log")
-            time.sleep(0.01)
+        while True:
+            children: tuple[ChildStatus, ...] = self.ask(supervisor, Children())
+            found = next((child for child in children if child.name == name), None)
+            if found is not None and found.phase == policy.Phase.UP.value:
+                return
+            if found is None or found.quarantined or time.monotonic() > end:
+                why = found.reason if found is not None else "it was removed"
+                raise LocalFault(f"{name} does not start: {why or 'it takes too long'}", "see the node's log")
+            time.sleep(0.005)
 
 
 def _listen(client: Client, timeout: float | None) -> Iterator[NetworkEvent]:

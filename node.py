@@ -84,9 +84,10 @@ class Node(Control):
         :param strength: how hard the passphrase is to guess; moderate takes under a second.
         :raises Misuse: there is one already.
         """
-        owner = _Owner(Layout(data_dir), _cell_of(passphrase))
+        owner = _Owner(Layout(data_dir))
         try:
             owner.claim()
+            owner.cell = _cell_of(passphrase)
             made: DeviceInfo = owner.ask_unlocker(Create(str(owner.layout.root), Fd(owner.cell), name, strength))
             return made
         finally:
@@ -114,9 +115,10 @@ class Node(Control):
         layout = Layout(data_dir)
         if not layout.device.exists():
             raise Misuse(f"no identity in {layout.root}", "make one with 'springline init'")
-        owner = _Owner(layout, _cell_of(passphrase))
+        owner = _Owner(layout)
         try:
             owner.claim()
+            owner.cell = _cell_of(passphrase)
             owner.listen(listen)
             owner.start(str(incoming) if incoming else str(layout.root / "incoming"), handlers)
             return cls(owner)
@@ -145,9 +147,9 @@ class Node(Control):
 class _Owner:
     """What the app's process holds for the tree, and how it brings the tree back."""
 
-    def __init__(self, layout: Layout, secret_cell: int) -> None:
+    def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.cell = secret_cell
+        self.cell = -1
         self.lost = threading.Event()
         self._listener: socket.socket | None = None
         self._lock: int | None = None
@@ -160,7 +162,11 @@ class _Owner:
     # -- the data directory ----------------------------------------------------------------------------------------
 
     def claim(self) -> None:
-        """Lock the data directory, make the bus's directory and start the actor system on it."""
+        """Lock the data directory, make the bus's directory and start the actor system on it.
+
+        The system is forked before there is a secret in this process, so none is inherited. The lock is inherited on
+        purpose: the directory is in use until the last process of the tree has ended.
+        """
         if sys.platform not in ("linux", "darwin"):
             raise LocalFault(f"springline does not run on {sys.platform}", "use Linux or macOS")
         self.layout.prepare()
@@ -279,9 +285,13 @@ class _Owner:
             self.layout.bus.unlink(missing_ok=True)
         if self._listener is not None:
             self._listener.close()
-        for fd in (self.cell, self._lock, self._stop_r, self._stop_w):
-            if fd is not None:
-                os.close(fd)
+        if self._lock is not None:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # closing is not enough: forked processes have it open too
+            os.close(self._lock)
+        if self.cell >= 0:
+            os.close(self.cell)
+        os.close(self._stop_r)
+        os.close(self._stop_w)
 
     def _stop_tree(self) -> None:
         client = Client(self._directory)

@@ -289,7 +289,7 @@ class DeviceConnection(IoShell, ChannelUser):
             except Lost:
                 raise HandlerFailed(f"the handler of {protocol} died at it") from None
             except NotRunning:
-                if not is_registered(self.directory, name):
+                if not is_registered(self.bus_directory, name):
                     raise NoHandler(f"no handler for {protocol}") from None
                 if self.loop.time() >= end:
                     raise HandlerFailed(f"the handler of {protocol} is down") from None

@@ -26,7 +26,7 @@ class EventHub(IoShell):
         """Take up the subscribers of a former life."""
         self._ends: dict[str, float] = {}
         try:
-            with open(os.path.join(self.directory, FILE), encoding="utf-8") as file:
+            with open(os.path.join(self.bus_directory, FILE), encoding="utf-8") as file:
                 former = json.load(file)
         except (FileNotFoundError, ValueError):
             return
@@ -61,7 +61,7 @@ class EventHub(IoShell):
 
     def _remember(self) -> None:
         now = self.loop.time()
-        temporary = os.path.join(self.directory, FILE + ".new")
+        temporary = os.path.join(self.bus_directory, FILE + ".new")
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump({path: end - now for path, end in self._ends.items() if end > now}, file)
-        os.replace(temporary, os.path.join(self.directory, FILE))
+        os.replace(temporary, os.path.join(self.bus_directory, FILE))

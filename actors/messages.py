@@ -352,7 +352,7 @@ class StreamEnded:
 
     :param incoming: True on the receiving side.
     :param total: bytes in the file, up to the end of what was transferred.
-    :param blake3: digest of the whole file, if the stream ended as it should.
+    :param blake3: digest of the whole file, if all of it was transferred; with an error, it is not what was sent.
     :param error: why not, or ``""``.
     """
 

@@ -157,18 +157,18 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
     # -- to use --------------------------------------------------------------------------------------------------------
 
     @property
-    def path(self) -> str:
+    def bus_path(self) -> str:
         """This actor's own bus path."""
         return bus.path_of(self.myAddress)
 
     @property
-    def directory(self) -> str:
+    def bus_directory(self) -> str:
         """The bus directory."""
-        return os.path.dirname(self.path)
+        return os.path.dirname(self.bus_path)
 
     def tell(self, target: str, message: object) -> None:
         """Send ``message`` to a registered name or a bus path."""
-        self.send(bus.address(target, self.directory), message)
+        self.send(bus.address(target, self.bus_directory), message)
 
     def ask(self, target: str, body: object, then: Then, timeout: float = 5.0) -> None:
         """Ask an actor; ``then`` gets the answer.
@@ -177,7 +177,7 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
         """
         self._asks += 1
         self._asked[self._asks] = then
-        asked = incarnation(self.directory, target)
+        asked = incarnation(self.bus_directory, target)
         self.tell(target, Ask(self._asks, body))
         self._look(_Look(self._asks, asked, time.monotonic() + timeout), first=True)
 
@@ -204,14 +204,14 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
 
     def ready(self) -> None:
         """Register under the name and tell the parent that the work has begun."""
-        register(self.directory, self.name, self.path)
+        register(self.bus_directory, self.name, self.bus_path)
         self.tell(self.parent, Ready(self.name, self.generation, os.getpid()))
 
     def exit(self, reason: str = "done", *, normal: bool = True) -> None:
         """Tell the parent why, then end this process."""
         if self.parent:
             self.tell(self.parent, Exiting(self.name, self.generation, reason, normal))
-            unregister(self.directory, self.name, self.path)
+            unregister(self.bus_directory, self.name, self.bus_path)
         self.send(self.myAddress, ActorExitRequest())
 
     # -- the engine's side ---------------------------------------------------------------------------------------------
@@ -236,13 +236,13 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
             case WakeupMessage(payload=Reply(id=ask_id, value=value)):
                 self._resolve(ask_id, value)
             case WakeupMessage():
-                self._handle(message.payload, Sender(self.path, None, self.tell))
+                self._handle(message.payload, Sender(self.bus_path, None, self.tell))
             case ActorSystemMessage():
                 self._engine(message)
             case Ping(seq=seq):
                 self.send(address, Pong(self.name, self.generation, seq))
             case Start():
-                self._adopt(message, self.directory)
+                self._adopt(message, self.bus_directory)
                 if self.start(message.args) is not LATER:
                     self.ready()
             case Stop():
@@ -293,12 +293,12 @@ class IoShell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
     # -- to use: all in the asyncio thread -----------------------------------------------------------------------------
 
     @property
-    def path(self) -> str:
+    def bus_path(self) -> str:
         """Bus path of this actor's endpoint."""
         return self.endpoint.path
 
     @property
-    def directory(self) -> str:
+    def bus_directory(self) -> str:
         """The bus directory."""
         return os.path.dirname(self.endpoint.path)
 

@@ -32,6 +32,7 @@ import stat
 import struct
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -66,10 +67,11 @@ class Fd:
     """An open descriptor inside a message.
 
     Sending one lends it: the sender keeps its own. Receiving one gives it: the receiver closes it, takes it out, or
-    leaves it to the garbage collector.
+    leaves it to the garbage collector. What was received is not inherited by forked children: who shall have it is
+    sent it (a supervisor holds the cell that opens the store; the handlers it forks must not).
     """
 
-    __slots__ = ("_fd", "_owned")
+    __slots__ = ("__weakref__", "_fd", "_owned")
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -104,7 +106,20 @@ class Fd:
     def _received(cls, fd: int) -> Fd:
         self = cls(fd)
         self._owned = True
+        _held.add(self)
         return self
+
+
+_held: weakref.WeakSet[Fd] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for held in list(_held):
+        held.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 class Sent(Enum):

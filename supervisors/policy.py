@@ -45,6 +45,7 @@ class Child:
     :param deadline: when its phase must be over. :param ping_at: when the next ping is due.
     :param unanswered: pings sent since the last pong.
     :param failures: moments of its recent ends that called for a restart. :param killed: why we killed it, or ``""``.
+    :param reason: why its last process ended.
     :param told: whether we had told it to stop: then its end is no failure.
     """
 
@@ -61,6 +62,7 @@ class Child:
     told: bool = False
     quarantined: bool = False
     removed: bool = False
+    reason: str = ""
 
     @property
     def running(self) -> bool:
@@ -313,6 +315,7 @@ class _Turn:
         told, reason = child.told, child.killed or event.reason
         self.announce(What.EXITED, child, reason)
         child = replace(child, phase=Phase.DOWN, pid=0, deadline=None, ping_at=None, killed="", told=False)
+        child = replace(child, reason=reason)
         self.put(child)
         if child.removed:
             self.forget(child)

@@ -60,6 +60,7 @@ class ChildStatus:
     """How a child stands.
 
     :param phase: as in ``policy.Phase``. :param restarts: how often it was started again.
+    :param reason: why its last process ended, or ``""``.
     """
 
     name: str
@@ -67,6 +68,7 @@ class ChildStatus:
     pid: int
     restarts: int
     quarantined: bool
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,7 @@ class Supervisor(Shell):
         ended = [(name, running) for name, running in self._running.items() if not running.process.is_alive()]
         for name, running in ended:
             del self._running[name]
-            sweep(self.directory, running.process.pid)
+            sweep(self.bus_directory, running.process.pid)
             reason, normal = _why(running)
             self._feed(policy.ChildExited(name, running.generation, reason, normal))
 
@@ -160,12 +162,7 @@ class Supervisor(Shell):
 
     @receives(Children)
     def _children(self, message: Children, sender: Sender) -> tuple[ChildStatus, ...]:
-        return tuple(
-            ChildStatus(
-                child.spec.name, child.phase.value, child.pid, max(0, child.generation - 1), child.quarantined
-            )
-            for child in self._state.children
-        )
+        return tuple(_status(child) for child in self._state.children)
 
     def _own_name(self, bus_name: str) -> str:
         return bus_name if self.name == ROOT else bus_name.removeprefix(f"{self.name}.")
@@ -194,7 +191,7 @@ class Supervisor(Shell):
     def _start(self, spec: ChildSpec, generation: int) -> None:
         address, process = bus.start_child(self, spec.actor)
         self._running[spec.name] = _Running(address, generation, process)
-        self.send(address, Start(self.bus_name(spec.name), generation, spec.args, self.path))
+        self.send(address, Start(self.bus_name(spec.name), generation, spec.args, self.bus_path))
 
     def _send(self, name: str, message: object) -> None:
         running = self._running.get(name)
@@ -215,8 +212,13 @@ class Supervisor(Shell):
 
     def _note(self, news: policy.Announce) -> None:
         if news.what in (What.QUARANTINED, What.REMOVED):
-            unregister(self.directory, self.bus_name(news.name))
+            unregister(self.bus_directory, self.bus_name(news.name))
         self.announce(news)
+
+
+def _status(child: policy.Child) -> ChildStatus:
+    restarts = max(0, child.generation - 1)
+    return ChildStatus(child.spec.name, child.phase.value, child.pid, restarts, child.quarantined, child.reason)
 
 
 def _why(running: _Running) -> tuple[str, bool]:

@@ -93,8 +93,9 @@ class ChannelUser(Protocol):
 class StreamEnd:
     """How a stream has ended.
 
-    :param total: bytes of the whole file up to where it got. :param blake3: of the whole file, if it ended well.
-    :param error: why it did not, or ``""``.
+    :param total: bytes of the whole file up to where it got.
+    :param blake3: of the whole file, if all of it was transferred; with an error, it is not what was sent.
+    :param error: why it did not end well, or ``""``.
     """
 
     stream: int
@@ -368,7 +369,7 @@ class Channel:
             self._end_sink(stream, blake3=digest)
         else:
             self._mux.reset(stream, Code.DAMAGED, "what arrived is not what was sent")
-            self._end_sink(stream, error="what arrived is not what was sent")
+            self._end_sink(stream, blake3=digest, error="what arrived is not what was sent")
 
     def _end_sink(self, stream: int, blake3: bytes = b"", error: str = "") -> None:
         sink = self._sinks.pop(stream)

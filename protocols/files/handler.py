@@ -229,8 +229,8 @@ class Files(ProtocolHandler):
             self._feed(UUID(bytes=end.token), sending.Broke(end.error) if end.error else streamed)
             return
         offer = offer_from_untrusted(end.header)
-        if not end.error:
+        if not end.error and end.total == offer.size:
             self._inbox.finish(offer.transfer, offer.name, offer.size, end.blake3)
-        elif end.total > offer.size:
+        elif end.blake3 or end.total > offer.size:  # it came to its end and is not what was offered: start over
             self._inbox.discard(offer.transfer)
 

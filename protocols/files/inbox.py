@@ -12,21 +12,24 @@ Everything happens below one directory descriptor; nothing follows a link, nothi
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from springline.errors import Busy, LocalFault
+from springline.errors import Busy, LocalFault, StorageFull
 from springline.protocols.files.naming import numbered
 
 MOST_DONE = 256
 """Finished transfers remembered; beyond that the oldest are forgotten."""
 
 _MOST_NAMESAKES = 999
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +82,17 @@ class Inbox:
         :raises Busy: a stream is still writing it. :raises LocalFault: it can't be had.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
+        with _no_os_errors():
             fd = os.open(_part(transfer), flags, 0o600, dir_fd=self._folder)
-        except OSError as error:
-            why = (error.strerror or str(error)).lower()
-            raise LocalFault(f"can't write in the folder for received files: {why}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise Busy("this file is being received already") from None
-        os.ftruncate(fd, offset)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.ftruncate(fd, offset)
+            except BlockingIOError:
+                os.close(fd)
+                raise Busy("this file is being received already") from None
+            except OSError:
+                os.close(fd)
+                raise
         return fd
 
     def discard(self, transfer: UUID) -> None:
@@ -100,24 +103,24 @@ class Inbox:
     def finish(self, transfer: UUID, name: str, size: int, blake3: bytes) -> Done:
         """The file is whole and verified: put it under its name, or a namesake's, durably. Repeating does no harm.
 
-        :raises LocalFault: there is neither a partial nor a finished file.
+        :raises LocalFault: it can't be done, as the partial file is gone or the disk is full.
         """
-        known = self.done(transfer)
-        if known is not None:
-            return known
-        try:
-            fd = os.open(_part(transfer), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
-        except FileNotFoundError:
-            raise LocalFault("the file that was received is gone") from None
+        with _no_os_errors():
+            done = self.done(transfer)
+            if done is None:
+                self._sync(_part(transfer))
+                done = Done(self._settle(_part(transfer), name), size, blake3)
+                self._remember(transfer, done)
+            self.discard(transfer)
+            os.fsync(self._folder)
+        return done
+
+    def _sync(self, part: str) -> None:
+        fd = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._folder)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
-        done = Done(self._settle(_part(transfer), name), size, blake3)
-        self._remember(transfer, done)
-        os.unlink(_part(transfer), dir_fd=self._folder)
-        os.fsync(self._folder)
-        return done
 
     def _settle(self, part: str, name: str) -> str:
         """Give the file its name; a link fails where a rename would overwrite."""
@@ -129,8 +132,27 @@ class Inbox:
                 if self._same(part, candidate):
                     return candidate  # we were killed between the link and the record
                 continue
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                if not self._claim(part, candidate):
+                    continue
             return candidate
         raise LocalFault(f"there are too many files named {name}")
+
+    def _claim(self, part: str, name: str) -> bool:
+        """Give the file its name where links are unknown (FAT); False if it is taken.
+
+        Nobody else can take a name that we have made a file of, so what is overwritten is ours and empty. Killed right
+        after, we have no record, and the sender sends a second copy.
+        """
+        try:
+            fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
+        except FileExistsError:
+            return False
+        os.close(fd)
+        os.replace(part, name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        return True
 
     def _same(self, one: str, other: str) -> bool:
         first = os.stat(one, dir_fd=self._folder, follow_symlinks=False)
@@ -159,6 +181,16 @@ class Inbox:
     def close(self) -> None:
         """Close the folder's descriptor."""
         os.close(self._folder)
+
+
+@contextlib.contextmanager
+def _no_os_errors() -> Iterator[None]:
+    """Whatever the system says no to is a fault of this machine, not a reason to crash."""
+    try:
+        yield
+    except OSError as error:
+        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else LocalFault
+        raise kind(f"can't write in the folder for received files: {(error.strerror or str(error)).lower()}") from None
 
 
 def _part(transfer: UUID) -> str:

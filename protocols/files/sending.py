@@ -182,7 +182,5 @@ def _wait(state: Sending, reason: str, now: float) -> tuple[Sending, tuple[Effec
 def _all_there(state: Sending, reply: AllThere) -> tuple[Sending, tuple[Effect, ...]]:
     if state.digest and state.digest != reply.blake3:
         return replace(state, phase=Phase.FAILED, reason="the receiver has another file", deadline=None), ()
-    done = replace(
-        state, phase=Phase.DONE, digest=reply.blake3, name=reply.name, moved=state.offer.size, deadline=None
-    )
+    done = replace(state, phase=Phase.DONE, digest=reply.blake3, name=reply.name, moved=state.offer.size, deadline=None)
     return done, ()

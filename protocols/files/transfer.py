@@ -18,7 +18,7 @@ from uuid import UUID
 
 from springline.actors.messages import handler_name
 from springline.actors.wire import Fd
-from springline.errors import LocalFault, Misuse, RemoteFault, TimedOut, Unreachable
+from springline.errors import LocalFault, Malformed, Misuse, RemoteFault, TimedOut, Unreachable
 from springline.protocols.files.handler import Cancel, HowFar, Progress, SendFile
 from springline.protocols.files.naming import checked_name
 from springline.protocols.files.sending import Phase
@@ -63,12 +63,11 @@ class Transfer:
     @classmethod
     def begin(cls, ask: Asker, device: UUID, path: str | os.PathLike[str]) -> Transfer:
         """Hand the file over. :raises Misuse: it is no regular file. :raises LocalFault: it can't be read."""
-        fd = _open(path)
         try:
             name = checked_name(os.path.basename(os.path.abspath(path)))
-        except BaseException:
-            os.close(fd)
-            raise
+        except Malformed as error:
+            raise Misuse(f"{error.message}: {path}", "give it another name") from None
+        fd = _open(path)
         size = os.fstat(fd).st_size
         transfer = uuid.uuid4()
         request = SendFile(device, Offer(transfer, name, size), Fd(fd))

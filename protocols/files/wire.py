@@ -1,8 +1,8 @@
 """What the two handlers of ``files`` say to each other: CBOR maps in ``Custom`` messages, and the stream's header.
 
-    sender → receiver   {"offer": transfer, "name": text, "size": bytes}
+    sender → receiver   {"transfer": 16 bytes, "name": text, "size": bytes, "offset": 0}
     receiver → sender   {"offset": bytes already here}  or  {"done": BLAKE3, "name": text}
-    stream header       {"transfer": …, "name": …, "size": …, "offset": …}
+    stream header       the same as the offer, with the "offset" it begins at
 
 A refusal is the answer's error, with its reason.
 """
@@ -17,7 +17,7 @@ import cbor2
 
 from springline.errors import Malformed
 from springline.protocols.codec import load_untrusted
-from springline.protocols.files.naming import checked_name
+from springline.protocols.files.naming import MOST_NUMBERED, checked_name
 
 VERSION = 1
 DIGEST_SIZE = 32
@@ -80,7 +80,7 @@ def reply_from_untrusted(data: bytes) -> Have | AllThere:
     """The receiver's answer. :raises Malformed: it is none."""
     fields = _map(data)
     if "done" in fields:
-        return AllThere(_bytes(fields, "done", DIGEST_SIZE), checked_name(fields.get("name")))
+        return AllThere(_bytes(fields, "done", DIGEST_SIZE), checked_name(fields.get("name"), MOST_NUMBERED))
     return Have(_number(fields, "offset"))
 
 

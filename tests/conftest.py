@@ -1,0 +1,11 @@
+"""How hypothesis runs: no wall-clock bounds, because a loaded machine is not a bug.
+
+The first text that is drawn on a fresh clone takes more than a second, while the table of Unicode is built.
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("springline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("springline")

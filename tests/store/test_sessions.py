@@ -1,0 +1,69 @@
+"""The relationship key: how it is kept, and how two devices come to share it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nacl.bindings import crypto_scalarmult
+
+from springline.errors import Damaged, InternalFault
+from springline.store.envelope import Newer
+from springline.store.sessions import EncryptedSessionKeys, decode, relationship_key
+from springline.tests.store.cast import LATER, NOW, identity, info, key
+
+times = st.datetimes(timezones=st.just(UTC))
+
+
+@given(st.binary(min_size=32, max_size=32), times, st.none() | times)
+def test_keys_come_back(secret: bytes, created: datetime, expires: datetime | None) -> None:
+    kept = EncryptedSessionKeys(secret, created, expires)
+    assert decode(kept.encode()) == kept
+
+
+def test_a_key_has_32_bytes() -> None:
+    with pytest.raises(InternalFault):
+        EncryptedSessionKeys(b"short", NOW)
+    fields = json.loads(EncryptedSessionKeys(key(1), NOW, LATER).encode())
+    with pytest.raises(Damaged):
+        decode(json.dumps({**fields, "relationship_key": "c2hvcnQ="}).encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"null", b"\xff", b'{"version": []}', b'{"version": 1}'])
+def test_anything_else_is_damaged(data: bytes) -> None:
+    with pytest.raises(Damaged, match="relationship key"):
+        decode(data)
+
+
+def test_a_newer_version_is_told_apart_from_damage() -> None:
+    with pytest.raises(Newer):
+        decode(b'{"version": 2}')
+
+
+def test_the_key_does_not_show() -> None:
+    assert "KKK" not in repr(EncryptedSessionKeys(b"K" * 32, NOW))
+
+
+def test_both_sides_derive_the_same_key_and_every_part_counts() -> None:
+    blue, red = identity(1), identity(2)
+    mine = crypto_scalarmult(blue.static_private, info(2).static_key)
+    theirs = crypto_scalarmult(red.static_private, info(1).static_key)
+    said = {blue.device_id: key(8), red.device_id: key(9)}
+    made = relationship_key(mine, key(7), said)
+    assert made == relationship_key(theirs, key(7), dict(reversed(said.items())))
+    others = {
+        relationship_key(key(1), key(7), said),
+        relationship_key(mine, key(6), said),
+        relationship_key(mine, key(7), {blue.device_id: key(9), red.device_id: key(8)}),
+        relationship_key(mine, key(7), {**said, red.device_id: key(5)}),
+    }
+    assert len(others) == 4
+    assert made not in others
+
+
+def test_a_relationship_has_two_sides() -> None:
+    with pytest.raises(InternalFault):
+        relationship_key(key(1), key(2), {info(1).device_id: key(3)})

@@ -1,0 +1,59 @@
+"""Who may import whom, held by a test; and what the package exports."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import springline
+
+ROOT = Path(springline.__file__).parent
+FORBIDDEN = {
+    "transport": {"store", "actors", "protocols", "supervisors", "node", "control", "cli"},
+    "store": {"transport", "actors", "protocols", "supervisors", "node", "control", "cli"},
+    "actors": {"protocols", "supervisors", "node", "control", "cli"},
+    "protocols": {"supervisors", "node", "control", "cli"},
+    "supervisors": {"node", "control", "cli"},
+}
+THESPIAN = {"actors/bus.py", "actors/guard.py", "actors/shell.py", "node.py"}
+
+
+def modules() -> list[Path]:
+    rooms = [ROOT / room for room in (*FORBIDDEN, "cli")]
+    return [*ROOT.glob("*.py"), *(path for room in rooms for path in room.rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+@pytest.mark.parametrize("room", FORBIDDEN)
+def test_rooms_import_only_what_is_below_them(room: str) -> None:
+    for path in (ROOT / room).rglob("*.py"):
+        rooms = {name.split(".")[1] for name in imported(path) if name.startswith("springline.")}
+        assert not rooms & FORBIDDEN[room], f"{path.relative_to(ROOT)} imports {rooms & FORBIDDEN[room]}"
+
+
+def test_the_engine_is_imported_in_few_places() -> None:
+    users = {str(path.relative_to(ROOT)) for path in modules() if any(n.startswith("thespian") for n in imported(path))}
+    assert users <= THESPIAN
+
+
+def test_every_public_name_is_there() -> None:
+    for name in springline.__all__:
+        assert getattr(springline, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        springline.nonsense  # noqa: B018
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in modules():
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{path.relative_to(ROOT)} has no header"
