@@ -10,6 +10,7 @@ What differs from a stock base, and why:
   remember the address as dead for good, and a *name* is reborn. Parents hear of a child's end by SIGCHLD.
 * Children are forked without multiprocessing's two sentinel pipes, which stay open in the parent and are inherited by
   every later child, and with a lifeline instead (``guard``).
+* The app is told at once when the whole tree is gone, and a request to a dead admin fails at once, not after 50 s.
 """
 
 from __future__ import annotations
@@ -54,6 +55,9 @@ DIRECTORY = "springline bus directory"
 """The capability that says where the bus is."""
 
 ADMIN = "admin"
+
+LAST_PATIENCE = 10.0
+"""Seconds a shutdown waits for the last process to end, after the engine has said that it is done."""
 
 _BATCH = 64
 """Datagrams taken at a time, so that a flood can't keep a process from its timers."""
@@ -102,6 +106,8 @@ def path_of(actor: ActorAddress) -> str:
 class _Popen(popen_fork.Popen):
     """A fork with a lifeline and without sentinel pipes."""
 
+    latest: _Popen | None = None
+
     def _launch(self, process_obj: Any) -> None:
         guard.extend()
         self.finalizer = None
@@ -113,6 +119,7 @@ class _Popen(popen_fork.Popen):
             finally:
                 os._exit(code)
         self.sentinel = -1
+        _Popen.latest = self
 
 
 class _Process(ForkProcess):
@@ -156,6 +163,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
     def __init__(self, init: Any, *args: Any) -> None:
         super().__init__()
         own = None
+        self._in_app = not isinstance(init, _Endpoint)
         if isinstance(init, ExternalInterfaceTransportInit):
             self._adminAddr = self.getAdminAddr(args[0])
         elif isinstance(init, _Endpoint):
@@ -240,6 +248,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
         self._mailbox = None
         os.close(self._wake_r)
         os.close(self._wake_w)
+        self._wake_r = self._wake_w = -1  # a late signal must not write into what gets the number next
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -259,6 +268,8 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
             intent.tx_done(SendStatus.Sent)
             return
         sent = self.mailbox.post(path_of(intent.targetAddr), datagram)
+        if sent is Sent.DEAD and self._in_app and intent.targetAddr == self._adminAddr:
+            raise NotRunning("the actor system is gone")
         if sent is Sent.QUEUED:
             self._bump()
         intent.tx_done(SendStatus.Failed if sent is Sent.REFUSED else SendStatus.Sent)
@@ -341,10 +352,9 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
 
 
 def _in_child() -> None:
-    """Close what a fork has copied: a mailbox held open elsewhere would look alive when its owner is dead."""
+    """Close what a fork has copied; the mailboxes see to themselves."""
     for transport in list(_open):
         if transport._mailbox is not None:
-            transport._mailbox.abandon()
             transport._drop()
     _open.clear()
 
@@ -363,7 +373,34 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
 
     def __init__(self, system: Any, logDefs: Any = None) -> None:
         system.capabilities.update({"Thespian ActorSystem Name": BASE, "Thespian ActorSystem Version": 1})
+        self.tree_end = -1
         super().__init__(system, logDefs)
+
+    def _startAdmin(self, *args: Any) -> None:
+        """The engine's, with a pipe around the tree, and the admin's short-lived first process seen off."""
+        self._forget_tree()
+        with guard.tree() as self.tree_end:
+            super()._startAdmin(*args)
+        if _Popen.latest is not None:
+            _Popen.latest.wait()
+
+    def shutdown(self) -> None:
+        """The engine's, which returns when every process of the tree has ended."""
+        try:
+            with contextlib.suppress(NotRunning):
+                super().shutdown()
+            if self.tree_end >= 0:
+                poll = select.poll()
+                poll.register(self.tree_end, select.POLLIN)
+                poll.poll(LAST_PATIENCE * 1000)
+        finally:
+            self.transport.close()
+            self._forget_tree()
+
+    def _forget_tree(self) -> None:
+        if self.tree_end >= 0:
+            os.close(self.tree_end)
+            self.tree_end = -1
 
 
 sys.modules[f"thespian.system.{BASE}"] = sys.modules[__name__]  # where the engine looks for its bases
@@ -373,6 +410,19 @@ def start_system(directory: str) -> ActorSystem:
     """Start an actor system on the bus in ``directory`` (private, empty); forks, so call it before starting threads.
 
     Its ``shutdown()`` ends every process of it.
+
+    :param directory: see ``wire.check_directory``.
+    :raises LocalFault: it is not private, or its path is too long.
     """
+    check_directory(directory)
+    directory = os.path.realpath(directory)
     os.environ["THESPLOG_FILE"] = os.path.join(directory, "engine.log")
     return ActorSystem(BASE, {DIRECTORY: directory}, transientUnique=True)
+
+
+def tree_end(system: ActorSystem) -> int:
+    """A descriptor that becomes readable when the last process of the system has ended, however it ended.
+
+    Valid until ``system.shutdown()``, which closes it.
+    """
+    return int(system._systemBase.tree_end)

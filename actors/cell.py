@@ -30,6 +30,9 @@ _KIND, _LENGTH, _KEY, _PASSPHRASE = 0, 2, 32, 64
 _IS_PASSPHRASE, _IS_KEY = 1, 2
 KEY_SIZE = 32
 
+_READING = mmap.MAP_PRIVATE if hasattr(os, "memfd_create") else mmap.MAP_SHARED
+"""How to map a cell for reading: Linux before 6.7 maps a sealed memfd in private only, macOS its memory shared only."""
+
 
 def new_cell(passphrase: bytes) -> int:
     """A new cell that holds ``passphrase``.
@@ -50,7 +53,7 @@ def new_cell(passphrase: bytes) -> int:
 
 def passphrase_in(fd: int) -> bytes | None:
     """The passphrase in the cell, or None once it holds the unlock key."""
-    with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as cell:
+    with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=_READING) as cell:
         if cell[_KIND] != _IS_PASSPHRASE:
             return None
         length = int.from_bytes(cell[_LENGTH : _LENGTH + 2], "big")
@@ -59,7 +62,7 @@ def passphrase_in(fd: int) -> bytes | None:
 
 def key_in(fd: int) -> bytes | None:
     """The 32-byte unlock key in the cell, or None while it still holds the passphrase."""
-    with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED) as cell:
+    with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=_READING) as cell:
         return cell[_KEY : _KEY + KEY_SIZE] if cell[_KIND] == _IS_KEY else None
 
 

@@ -67,6 +67,9 @@ APP = "app"
 HANDLER_TIMEOUT = 30.0
 """Seconds a handler has for one message."""
 
+LINGER = 1.0
+"""Seconds a session that lost against a newer one stays to finish what is under way on it."""
+
 REBIRTH = 3.0
 """Seconds a message waits for a handler that is being restarted."""
 
@@ -134,8 +137,11 @@ class DeviceConnection(IoShell, ChannelUser):
                 self.tell(TRANSPORT, StopDialling(self._device, attempt))
             case link.Adopt(session_id=session_id):
                 self._take_up(self._sessions[session_id])
-            case link.Close(session_id=session_id, reason=reason):
-                self._drop(session_id, reason)
+            case link.Close(session_id=session_id, reason=reason, linger=True):
+                self._linger(session_id, reason)
+            case link.Close(reason=reason):
+                for session_id in list(self._sessions):  # the one meant, and whatever lingers
+                    self._drop(session_id, reason)
             case link.Changed():
                 self._changed(effect)
 
@@ -152,10 +158,16 @@ class DeviceConnection(IoShell, ChannelUser):
         session.channel.begin()
         self.tell(KEYSTORE, SawAt(self._device, session.remote if session.dialled else None))
 
+    def _linger(self, session_id: int, reason: str) -> None:
+        """Two sessions crossed; both sides keep the same one, and answer what is under way on the other."""
+        self._sessions[session_id].channel.begin()
+        self.loop.call_later(LINGER, self._drop, session_id, reason)
+
     def _drop(self, session_id: int, reason: str) -> None:
-        session = self._sessions.pop(session_id)
-        session.channel.goodbye(reason)
-        self._fail_waiting(session_id, reason)
+        session = self._sessions.pop(session_id, None)
+        if session is not None:
+            session.channel.goodbye(reason)
+            self._fail_waiting(session_id, reason)
 
     def _changed(self, change: link.Changed) -> None:
         log.info("%s: %s → %s: %s", self._device, change.before.value, change.after.value, change.reason)

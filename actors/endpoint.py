@@ -21,6 +21,14 @@ from springline.errors import Lost, NotRunning, SpringlineError, TimedOut
 
 _BATCH = 64
 
+LINGER = 1.0
+"""Seconds a client that is closed gives what it has sent to leave its backlogs."""
+
+
+def _is_engines(message: object) -> bool:
+    """Whether the engine says that to an actor, e.g. that a message has made another one raise; an endpoint is none."""
+    return type(message).__module__.startswith("thespian.")
+
 
 def _nobody(target: str) -> NotRunning:
     return NotRunning(f"{os.path.basename(target)} is not running")
@@ -69,11 +77,13 @@ class Client:
         if not self.tell(target, Ask(ask_id, body)):
             raise _nobody(target)
         end = time.monotonic() + timeout
+        dead = False
         while (now := time.monotonic()) < end:
-            received = self._receive(min(end, now + LOOK))
+            received = self._receive(now if dead else min(end, now + LOOK))
             if received is None:
-                if not alive(asked):
+                if dead:
                     raise _lost(target)
+                dead = not alive(asked)  # its last words may have come just now: look once more
             elif not isinstance(received[1], Reply):
                 self._set_aside.append(received)
             elif received[1].id == ask_id:
@@ -95,7 +105,9 @@ class Client:
         return None
 
     def _receive(self, end: float | None) -> tuple[str, object] | None:
-        while (received := self._mailbox.receive()) is None:
+        while (received := self._mailbox.receive()) is None or _is_engines(received[1]):
+            if received is not None:
+                continue
             poll = select.poll()
             poll.register(self._mailbox.fileno(), select.POLLIN)
             for fd in self._mailbox.pending():
@@ -109,7 +121,14 @@ class Client:
         return received
 
     def close(self) -> None:
-        """Close the mailbox."""
+        """Close the mailbox; what waits for a full target has :data:`LINGER` seconds to leave."""
+        end = time.monotonic() + LINGER
+        while (waiting := self._mailbox.pending()) and (left := end - time.monotonic()) > 0:
+            poll = select.poll()
+            for fd in waiting:
+                poll.register(fd, select.POLLOUT)
+            for fd, _ in poll.poll(left * 1000):
+                self._mailbox.flush(fd)
         self._mailbox.close()
 
 
@@ -149,6 +168,9 @@ class AsyncEndpoint:
                 if answer.done():
                     return _value(answer.result())
                 if not alive(asked):
+                    self._readable()  # its last words may have come just now
+                    if answer.done():
+                        return _value(answer.result())
                     raise _lost(target)
             raise _silence(target, timeout)
         finally:
@@ -157,7 +179,7 @@ class AsyncEndpoint:
     def tell(self, target: str, body: object) -> bool:
         """Send without waiting for an answer; False if nobody is there."""
         sent = self._mailbox.send(target, body)
-        if sent is Sent.QUEUED:
+        if sent is not Sent.DONE:  # a backlog is new, or was given up
             self._poll_backlogs()
         return sent in (Sent.DONE, Sent.QUEUED)
 
@@ -183,7 +205,7 @@ class AsyncEndpoint:
             sender, message = received
             if isinstance(message, Reply):
                 self._resolve(message)
-            else:
+            elif not _is_engines(message):
                 self._on_message(sender, message)
 
     def _resolve(self, reply: Reply) -> None:

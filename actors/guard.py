@@ -4,12 +4,17 @@ The rule: each process that starts children owns a pipe, its *lifeline*, whose w
 the read end, and a thread waits on it; end of file means that the parent is gone, and the child leaves at once. This
 works while the actor hangs, needs nothing but POSIX pipes and fork, and takes a subtree down level by level in
 milliseconds. Leaving at once, without ceremony, is safe because every write of ours is: that is what SIGKILL tests.
+
+The other way round, the app holds the read end of a pipe whose write end every process of the tree inherits: end of
+file there means that the last of them is gone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 
 _own: tuple[int, int] | None = None
 """This process's lifeline (read, write), once it has started a child."""
@@ -29,6 +34,19 @@ def watch() -> None:
     """Call in the child, once: from now on it ends with its parent."""
     if _parents is not None:
         threading.Thread(target=_wait, args=(_parents,), name="guard", daemon=True).start()
+
+
+@contextlib.contextmanager
+def tree() -> Iterator[int]:
+    """What is forked inside the block, and forked by that in turn, is one tree.
+
+    Yields a descriptor, the caller's to close, that becomes readable when the last process of the tree has ended.
+    """
+    ended, held = os.pipe()
+    try:
+        yield ended
+    finally:
+        os.close(held)  # here only: the forked keep theirs, knowing nothing of it
 
 
 def _wait(lifeline: int) -> None:

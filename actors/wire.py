@@ -14,7 +14,9 @@ follows them when a datagram is sent, so a sender needs no registry, and an acto
 once.
 
 A full receiver (Linux queues ten datagrams) does not block its senders: what it can't take yet waits in the sender's
-backlog for that target alone, bounded in number, bytes and time.
+backlog for that target alone, bounded in number, bytes and time. Nor does it make them deaf: Linux charges a datagram
+to the socket that sent it until somebody has read it, so a few hung receivers can fill the mailbox itself; what waits
+then leaves by a *courier*, a second socket bound as ``<mailbox>~<number>``, and counts as sent by the mailbox.
 """
 
 from __future__ import annotations
@@ -33,12 +35,13 @@ import struct
 import tempfile
 import time
 import weakref
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from springline.errors import LocalFault
+from springline.errors import InternalFault, LocalFault
 
 log = logging.getLogger("springline.bus")
 
@@ -57,8 +60,16 @@ LOOK = 0.25
 """Seconds after which whoever waits for an answer looks whether the one asked is still alive."""
 
 _MOST_FDS = 64
+_BUFFER = 256 << 10
+"""Bytes of socket buffer asked for; macOS would take 2 KiB at a time by default."""
+
+_COURIER = "~"
+_COURIER_ROOM = 8
+"""Bytes a courier's path may be longer than its mailbox's."""
+
 _UCRED = struct.Struct("3i")
 _CREDENTIALS = getattr(socket, "SO_PASSCRED", None)
+_CLOSE_ON_EXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 _DEAD = {errno.ECONNREFUSED, errno.ENOENT, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN, errno.ENOTSOCK, errno.ELOOP}
 _FULL = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS}
 
@@ -79,6 +90,9 @@ class Fd:
 
     def __deepcopy__(self, _memo: object) -> Fd:
         return self  # the engine copies messages; the descriptor stays one
+
+    def __reduce__(self) -> str:
+        raise TypeError("a descriptor travels in a message on the bus, and can't be copied or pickled otherwise")
 
     def __repr__(self) -> str:
         return f"Fd({self._fd})"
@@ -139,6 +153,8 @@ class _Pickler(pickle.Pickler):
     def persistent_id(self, obj: Any) -> int | None:
         if type(obj) is not Fd:
             return None
+        if len(self.fds) == _MOST_FDS:
+            raise InternalFault(f"a message carries at most {_MOST_FDS} descriptors")
         self.fds.append(os.dup(obj.fileno()))
         return len(self.fds) - 1
 
@@ -186,9 +202,11 @@ def encode(message: object, directory: str) -> Datagram:
 
 def _decode(data: bytes, fds: list[Fd]) -> object:
     if data[:1] == b"M":
-        with os.fdopen(fds.pop().take(), "rb") as file:
+        memory = fds.pop()
+        with open(memory.fileno(), "rb", closefd=False) as file:
             file.seek(0)
             data = file.read()
+        memory.close()
     elif data[:1] == b"P":
         data = data[1:]
     else:
@@ -211,11 +229,31 @@ def _memory_file(data: memoryview, directory: str) -> int:
     return fd
 
 
+def _transmit(sock: socket.socket, datagram: Datagram, target: str | None) -> Sent:
+    """Send, to whom ``sock`` is connected if there is no target, and drop the datagram unless it has to wait."""
+    rights = []
+    if datagram.fds:
+        packed = struct.pack(f"{len(datagram.fds)}i", *datagram.fds)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
+    try:
+        sock.sendmsg([datagram.data], rights, 0, target)
+    except OSError as error:
+        if error.errno in _FULL:
+            return Sent.QUEUED
+        datagram.drop()
+        if error.errno not in _DEAD:
+            log.warning("to %s: %s", os.path.basename(target or ""), error)
+        return Sent.DEAD
+    datagram.drop()
+    return Sent.DONE
+
+
 class _Backlog:
     """What waits for one target, in order, and a socket connected to it whose writability says when to go on."""
 
     def __init__(self, target: str) -> None:
         self.target = target
+        self.courier = ""
         self.waiting: collections.deque[Datagram] = collections.deque()
         self.bytes = 0
         self.moved = time.monotonic()
@@ -226,6 +264,17 @@ class _Backlog:
         except OSError:
             self.probe.close()
             raise
+
+    def stuck(self) -> bool:
+        return time.monotonic() - self.moved > BACKLOG_PATIENCE
+
+    def carry(self, mailbox: str, datagram: Datagram) -> Sent:
+        """Send by the probe, made a courier of the mailbox at that path."""
+        if not self.courier:
+            courier = f"{mailbox}{_COURIER}{self.probe.fileno()}"
+            self.probe.bind(courier)
+            self.courier = courier
+        return _transmit(self.probe, datagram, None)
 
     def drop(self) -> None:
         self.probe.close()
@@ -244,17 +293,24 @@ class Mailbox:
 
     def __init__(self, directory: str, name: str | None = None) -> None:
         check_directory(directory)
-        self.directory = directory
+        self.directory = directory = os.path.realpath(directory)  # as receivers see it in the sender's path
         self.path = os.path.join(directory, name or f"{os.getpid()}.{secrets.token_hex(4)}")
-        if len(os.fsencode(self.path)) > LONGEST_PATH:
+        if len(os.fsencode(self.path)) > LONGEST_PATH - _COURIER_ROOM:
             raise LocalFault(f"the path of the bus is too long: {directory}", "use a shorter directory")
         self._pid = os.getpid()
         self._backlogs: dict[str, _Backlog] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        if _CREDENTIALS is not None:
-            self._socket.setsockopt(socket.SOL_SOCKET, _CREDENTIALS, 1)
-        self._socket.bind(self.path)
+        try:
+            self._socket.setblocking(False)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+            if _CREDENTIALS is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, _CREDENTIALS, 1)
+            self._socket.bind(self.path)
+        except BaseException:
+            self._socket.close()
+            raise
+        _open.add(self)
 
     def fileno(self) -> int:
         """Poll it for readability."""
@@ -279,7 +335,7 @@ class Mailbox:
         backlog = self._backlogs.get(target)
         if backlog is not None:
             return self._enqueue(backlog, datagram)
-        sent = self._try(target, datagram)
+        sent = _transmit(self._socket, datagram, target)
         if sent is not Sent.QUEUED:
             return sent
         try:
@@ -289,28 +345,9 @@ class Mailbox:
             return Sent.DEAD
         return self._enqueue(backlog, datagram)
 
-    def _try(self, target: str, datagram: Datagram) -> Sent:
-        rights = []
-        if datagram.fds:
-            packed = struct.pack(f"{len(datagram.fds)}i", *datagram.fds)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, packed)]
-        try:
-            self._socket.sendmsg([datagram.data], rights, 0, target)
-        except OSError as error:
-            if error.errno in _FULL:
-                return Sent.QUEUED
-            datagram.drop()
-            if error.errno not in _DEAD:
-                log.warning("to %s: %s", os.path.basename(target), error)
-            return Sent.DEAD
-        datagram.drop()
-        return Sent.DONE
-
     def _enqueue(self, backlog: _Backlog, datagram: Datagram) -> Sent:
-        if time.monotonic() - backlog.moved > BACKLOG_PATIENCE:
-            log.warning("%s has taken nothing for %g s: dropping %d messages",
-                        os.path.basename(backlog.target), BACKLOG_PATIENCE, len(backlog.waiting))  # fmt: skip
-            self._forget(backlog)
+        if backlog.stuck():
+            self._give_up(backlog)
             datagram.drop()
             return Sent.REFUSED
         if len(backlog.waiting) >= BACKLOG_MESSAGES or backlog.bytes + datagram.size > BACKLOG_BYTES:
@@ -322,6 +359,8 @@ class Mailbox:
 
     def pending(self) -> Mapping[int, str]:
         """Descriptors to poll for *writability*, each with its target; call :meth:`flush` with the ready ones."""
+        for backlog in [backlog for backlog in self._backlogs.values() if backlog.stuck()]:
+            self._give_up(backlog)
         return {backlog.probe.fileno(): target for target, backlog in self._backlogs.items()}
 
     def flush(self, fd: int) -> None:
@@ -331,7 +370,9 @@ class Mailbox:
             return
         while backlog.waiting:
             datagram = backlog.waiting[0]
-            sent = self._try(backlog.target, datagram)
+            sent = _transmit(self._socket, datagram, backlog.target)
+            if sent is Sent.QUEUED:  # but the target can take it: it is the mailbox that is full
+                sent = backlog.carry(self.path, datagram)
             if sent is Sent.QUEUED:
                 return
             backlog.waiting.popleft()
@@ -341,8 +382,16 @@ class Mailbox:
                 break
         self._forget(backlog)
 
+    def _give_up(self, backlog: _Backlog) -> None:
+        log.warning("%s has taken nothing for %g s: dropping %d messages",
+                    os.path.basename(backlog.target), BACKLOG_PATIENCE, len(backlog.waiting))  # fmt: skip
+        self._forget(backlog)
+
     def _forget(self, backlog: _Backlog) -> None:
         backlog.drop()
+        if backlog.courier and os.getpid() == self._pid:
+            with contextlib.suppress(OSError):
+                os.unlink(backlog.courier)
         self._backlogs.pop(backlog.target, None)
 
     # -- receiving -------------------------------------------------------------------------------------------------
@@ -352,14 +401,14 @@ class Mailbox:
         while True:
             try:
                 data, ancillary, flags, sender = self._socket.recvmsg(
-                    INLINE + 1024, socket.CMSG_SPACE(4 * _MOST_FDS) + socket.CMSG_SPACE(_UCRED.size)
+                    INLINE + 1024, socket.CMSG_SPACE(4 * _MOST_FDS + 4) + socket.CMSG_SPACE(_UCRED.size), _CLOSE_ON_EXEC
                 )
             except (BlockingIOError, InterruptedError):
                 return None
             fds, uid = _unpack(ancillary)  # from here they close themselves, whatever happens
             try:
                 self._check(uid, sender, flags)
-                return sender, _decode(data, fds)
+                return sender.partition(_COURIER)[0], _decode(data, fds)
             except Exception as error:  # noqa: BLE001 - whatever unpickling garbage raises, the datagram is refused
                 log.warning("datagram refused: %s: %s", type(error).__name__, error)
 
@@ -385,6 +434,19 @@ class Mailbox:
         if os.getpid() == self._pid:
             with contextlib.suppress(OSError):
                 os.unlink(self.path)
+
+
+_open: weakref.WeakSet[Mailbox] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    """Close what a fork has copied: a mailbox held open elsewhere would look alive when its owner is dead."""
+    for mailbox in list(_open):
+        mailbox.abandon()
+    _open.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def _unpack(ancillary: list[tuple[int, int, bytes]]) -> tuple[list[Fd], int | None]:

@@ -167,7 +167,9 @@ class Channel:
     # -- life ------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start to receive and to send."""
+        """Start to receive and to send; again does no harm."""
+        if self._begun or self._closed:
+            return
         self._begun = True
         self._loop.add_reader(self._sock, self._readable)
         self._watch()

@@ -15,13 +15,14 @@ waits for something has a deadline, so a lost answer can delay the link but neve
     FAILED                  over for good: revoked. Never left.
     ======================  ==============================================================================
 
-Three rules keep two devices out of the known traps:
+Four rules keep two devices out of the known traps:
 
 * *One dial in flight.* An attempt has a number; results of older attempts are stale and change nothing.
 * *A newer authenticated session replaces the older one at once*; "already connected" never refuses anybody
   (Syncthing 5224, 9337). Which of two is newer is decided by the session's epoch, a Lamport counter that the responder
   assigns above everything it has seen; both sides know both epochs, so both keep the same session. Equal epochs mean
   that both dialled at the same moment: then the one dialled by the lower device id stays.
+* *Who loses against another session lingers*, so that what either side has sent on it in the meantime is answered.
 * *A session proves itself*: one that ends within ``SETTLED`` seconds counts as a failure, so a peer that accepts and
   hangs up is met with backoff rather than with a storm.
 """
@@ -182,10 +183,14 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Say goodbye on this session and close it."""
+    """Say goodbye on this session and close it.
+
+    :param linger: it lost against another one and may be alive: let what is under way on it be finished first.
+    """
 
     session_id: int
     reason: str
+    linger: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +264,9 @@ class _Turn:
             self.effects.append(CancelDial(self.state.attempt))
             self.state = replace(self.state, dialling=False)
 
-    def drop_session(self, reason: str) -> None:
+    def drop_session(self, reason: str, *, linger: bool = False) -> None:
         if self.state.session is not None:
-            self.effects.append(Close(self.state.session.id, reason))
+            self.effects.append(Close(self.state.session.id, reason, linger))
             self.state = replace(self.state, session=None)
 
     def adopt(self, session: SessionRef, reason: str) -> None:
@@ -321,9 +326,9 @@ def _established_again(turn: _Turn, event: Established) -> None:
     turn.landed(event.attempt)
     current = turn.state.session
     if current is not None and not event.session.newer_than(current):
-        turn.effects.append(Close(event.session.id, "an equal or newer session exists"))
+        turn.effects.append(Close(event.session.id, "a newer session exists", linger=True))
         return
-    turn.drop_session("replaced by a newer session")
+    turn.drop_session("replaced by a newer session", linger=True)
     turn.adopt(event.session, "replaced by a newer session")
 
 

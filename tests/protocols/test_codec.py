@@ -165,7 +165,9 @@ plain = st.recursive(
 names = [*codec.PARTS, *codec.TAGS, *(f.name for kind in codec.PARTS.values() for f in dataclasses.fields(kind))]
 shaped = st.recursive(
     plain,
-    lambda inner: st.tuples(st.sampled_from(names), st.dictionaries(st.sampled_from(names), inner, max_size=5)).map(list),
+    lambda inner: st.tuples(st.sampled_from(names), st.dictionaries(st.sampled_from(names), inner, max_size=5)).map(
+        list
+    ),
     max_leaves=6,
 )
 
