@@ -163,7 +163,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
     def __init__(self, init: Any, *args: Any) -> None:
         super().__init__()
         own = None
-        self._in_app = not isinstance(init, _Endpoint)
+        self.tree_end = -1
         if isinstance(init, ExternalInterfaceTransportInit):
             self._adminAddr = self.getAdminAddr(args[0])
         elif isinstance(init, _Endpoint):
@@ -209,7 +209,9 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
 
     def external_transport_clone(self) -> BusTransport:
         """A further endpoint for the app."""
-        return BusTransport(self._adminAddr)
+        clone = BusTransport(self._adminAddr)
+        clone.tree_end = self.tree_end
+        return clone
 
     def prepEndpoint(self, actor: ActorAddress, _capabilities: dict[str, Any]) -> _Endpoint:
         """What a child at ``actor`` needs."""
@@ -268,8 +270,6 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
             intent.tx_done(SendStatus.Sent)
             return
         sent = self.mailbox.post(path_of(intent.targetAddr), datagram)
-        if sent is Sent.DEAD and self._in_app and intent.targetAddr == self._adminAddr:
-            raise NotRunning("the actor system is gone")
         if sent is Sent.QUEUED:
             self._bump()
         intent.tx_done(SendStatus.Failed if sent is Sent.REFUSED else SendStatus.Sent)
@@ -324,10 +324,15 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
         return self._received.popleft() if self._received else None
 
     def _wait(self, seconds: float | None) -> bool:
-        """Wait for something to do, and do the bus's part of it; True if somebody bumped."""
+        """Wait for something to do, and do the bus's part of it; True if somebody bumped.
+
+        :raises NotRunning: in the app, when every process of the system has ended.
+        """
         poll = select.poll()
         poll.register(self.mailbox.fileno(), select.POLLIN)
         poll.register(self._wake_r, select.POLLIN)
+        if self.tree_end >= 0:
+            poll.register(self.tree_end, select.POLLIN)
         for fd in self.mailbox.pending():
             poll.register(fd, select.POLLOUT)
         bumped = False
@@ -338,6 +343,9 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
                     os.read(self._wake_r, 4096)
             elif fd == self.mailbox.fileno():
                 self._take()
+            elif fd == self.tree_end:
+                if not self._received:
+                    raise NotRunning("the actor system is gone")
             else:
                 self.mailbox.flush(fd)
         return bumped
@@ -373,14 +381,14 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
 
     def __init__(self, system: Any, logDefs: Any = None) -> None:
         system.capabilities.update({"Thespian ActorSystem Name": BASE, "Thespian ActorSystem Version": 1})
-        self.tree_end = -1
         super().__init__(system, logDefs)
 
     def _startAdmin(self, *args: Any) -> None:
         """The engine's, with a pipe around the tree, and the admin's short-lived first process seen off."""
         self._forget_tree()
-        with guard.tree() as self.tree_end:
+        with guard.tree() as ended:
             super()._startAdmin(*args)
+        self.transport.tree_end = ended
         if _Popen.latest is not None:
             _Popen.latest.wait()
 
@@ -389,18 +397,18 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
         try:
             with contextlib.suppress(NotRunning):
                 super().shutdown()
-            if self.tree_end >= 0:
+            if self.transport.tree_end >= 0:
                 poll = select.poll()
-                poll.register(self.tree_end, select.POLLIN)
+                poll.register(self.transport.tree_end, select.POLLIN)
                 poll.poll(LAST_PATIENCE * 1000)
         finally:
             self.transport.close()
             self._forget_tree()
 
     def _forget_tree(self) -> None:
-        if self.tree_end >= 0:
-            os.close(self.tree_end)
-            self.tree_end = -1
+        if self.transport.tree_end >= 0:
+            os.close(self.transport.tree_end)
+            self.transport.tree_end = -1
 
 
 sys.modules[f"thespian.system.{BASE}"] = sys.modules[__name__]  # where the engine looks for its bases
@@ -425,4 +433,4 @@ def tree_end(system: ActorSystem) -> int:
 
     Valid until ``system.shutdown()``, which closes it.
     """
-    return int(system._systemBase.tree_end)
+    return int(system._systemBase.transport.tree_end)

@@ -35,7 +35,6 @@ import struct
 import tempfile
 import time
 import weakref
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -60,6 +59,7 @@ LOOK = 0.25
 """Seconds after which whoever waits for an answer looks whether the one asked is still alive."""
 
 _MOST_FDS = 64
+
 _BUFFER = 256 << 10
 """Bytes of socket buffer asked for; macOS would take 2 KiB at a time by default."""
 
@@ -439,14 +439,14 @@ class Mailbox:
 _open: weakref.WeakSet[Mailbox] = weakref.WeakSet()
 
 
-def _in_child() -> None:
+def _abandon_all() -> None:
     """Close what a fork has copied: a mailbox held open elsewhere would look alive when its owner is dead."""
     for mailbox in list(_open):
         mailbox.abandon()
     _open.clear()
 
 
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _unpack(ancillary: list[tuple[int, int, bytes]]) -> tuple[list[Fd], int | None]:

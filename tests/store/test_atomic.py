@@ -93,6 +93,7 @@ def test_a_crash_anywhere_leaves_the_old_or_the_new_state(tmp_path: Path) -> Non
         assert found in (b"old version", b"the new version"), count
         assert atomic.read(atomic.previous(path)) in (b"older", b"old version"), count
         atomic.write(path, b"after")  # a crash is in nobody's way
+        assert not path.with_name("file.new-link").exists(), count
         atomic.write(path, b"after that")
         atomic.tidy(path.parent)
         assert files(path.parent) == {"file": b"after that", "file.previous": b"after"}, count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -257,8 +258,6 @@ class Receiving(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-
         self.home = tempfile.TemporaryDirectory()
         self.folder = Path(self.home.name)
         self.inbox = Inbox(self.folder)

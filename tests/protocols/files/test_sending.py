@@ -37,7 +37,8 @@ DIGEST, OTHER = b"d" * 32, b"o" * 32
 
 def run(*events: Event, state: Sending | None = None, now: float = 10.0) -> tuple[Sending, list[Effect]]:
     """Feed ``events`` one after another, all at the same time."""
-    state, done = state or Sending(OFFER), []
+    state = state or Sending(OFFER)
+    done: list[Effect] = []
     for event in events:
         state, effects = step(state, event, now)
         done += effects

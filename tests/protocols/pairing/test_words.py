@@ -15,7 +15,8 @@ LIST = Mnemonic("english").wordlist
 VECTORS = {
     "00000000000000000000000000000000": "abandon " * 11 + "about",
     "7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f7f": "legal winner thank year wave sausage worth useful legal winner thank yellow",
-    "80808080808080808080808080808080": "letter advice cage absurd amount doctor acoustic avoid letter advice cage above",
+    "80808080808080808080808080808080": "letter advice cage absurd amount doctor acoustic avoid "
+    "letter advice cage above",
     "ffffffffffffffffffffffffffffffff": "zoo " * 11 + "wrong",
 }
 
