@@ -36,7 +36,10 @@ from springline.actors.unlock import Create, Unlock, Unlocker
 from springline.actors.wire import Fd, registered
 from springline.control import Control
 from springline.errors import InUse, LocalFault, Misuse, PortTaken
+from springline.protocols.echo.handler import Echo
+from springline.protocols.files.handler import Files
 from springline.protocols.handler import ProtocolHandler
+from springline.protocols.plugins import installed
 from springline.store import config
 from springline.store.envelope import Strength
 from springline.store.identity import DeviceInfo
@@ -58,6 +61,9 @@ BACKLOG = 1024
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - being reachable is the point; strangers get no answer
 """Listen on all interfaces."""
+
+Handlers = Sequence[tuple[type[ProtocolHandler], Any]]
+"""Protocol handlers, and what each is begun with."""
 
 Passphrase = bytes | str | Callable[[], bytes | str]
 """A passphrase, or what asks the user for it."""
@@ -101,7 +107,7 @@ class Node(Control):
         *,
         listen: str = EVERYWHERE,
         incoming: str | os.PathLike[str] | None = None,
-        handlers: Sequence[tuple[type[ProtocolHandler], Any]] = (),
+        handlers: Handlers = (),
     ) -> Node:
         """Start the node of ``data_dir``; returns when it is ready.
 
@@ -216,15 +222,21 @@ class _Owner:
             client.tell(unlocker, Stop())
             client.close()
 
-    def start(self, incoming: str, handlers: Sequence[tuple[type[ProtocolHandler], Any]]) -> None:
+    def start(self, incoming: str, handlers: Handlers) -> None:
         """Unlock the store, start the tree, watch it."""
         root = str(self.layout.root)
         self.ask_unlocker(Unlock(root, Fd(self.cell)))
         listener = Fd(self._listener.fileno() if self._listener else -1)
-        self._args = NodeArgs(KeystoreArgs(root, Fd(self.cell)), TcpArgs(listener), incoming, tuple(handlers))
+        keystore, tcp = KeystoreArgs(root, Fd(self.cell)), TcpArgs(listener)
+        self._args = NodeArgs(keystore, tcp, incoming, self._with_plugins(handlers))
         pid = self._grow()
         self._watcher = threading.Thread(target=self._watch, args=(pid,), name="node-watch", daemon=True)
         self._watcher.start()
+
+    def _with_plugins(self, handlers: Handlers) -> Handlers:
+        """The app's handlers and those of installed packages; the app's come first and win."""
+        named = {handler.protocol for handler, _ in handlers} | {Echo.protocol, Files.protocol}
+        return (*handlers, *((handler, None) for handler in installed() if handler.protocol not in named))
 
     def _grow(self) -> int:
         """Start the NodeSupervisor and wait until its tree is ready; returns its pid."""

@@ -168,7 +168,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
             self._adminAddr = self.getAdminAddr(args[0])
         elif isinstance(init, _Endpoint):
             own, self._adminAddr = init.own, init.admin
-            guard.watch()
+            guard.watch(adopted=own is not None)  # the admin is forked twice
         else:
             self._adminAddr = init
         directory = os.path.dirname(path_of(self._adminAddr))
@@ -386,9 +386,8 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
     def _startAdmin(self, *args: Any) -> None:
         """The engine's, with a pipe around the tree, and the admin's short-lived first process seen off."""
         self._forget_tree()
-        with guard.tree() as ended:
+        with guard.tree() as self.transport.tree_end:
             super()._startAdmin(*args)
-        self.transport.tree_end = ended
         if _Popen.latest is not None:
             _Popen.latest.wait()
 

@@ -1,4 +1,4 @@
-"""A secret cell: a few bytes of kernel memory, reached by a descriptor only, never by a name or a disk.
+"""A secret cell: a few bytes of kernel memory, reached by a descriptor only, never by a name or a file.
 
 It carries what opens the store from whoever knows it to the Keystore, and keeps what a killed Keystore needs to come
 back without a question. Its life has two stages:
@@ -9,8 +9,9 @@ back without a question. Its life has two stages:
    message has to tell them.
 
 The order of the bytes written makes each step safe to be killed after: key first, then the one byte that says which of
-the two counts, then the wiping. Supervisors hold the descriptor and never look; the page is not swapped out where the
-limits allow locking. On Linux a sealed memfd; elsewhere anonymous POSIX shared memory, which cannot be sealed.
+the two counts, then the wiping. Supervisors hold the descriptor and never look. On Linux a sealed memfd; elsewhere
+anonymous POSIX shared memory, which cannot be sealed. It is memory like any other: a machine that swaps may write it to
+its swap space.
 """
 
 from __future__ import annotations

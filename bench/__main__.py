@@ -71,7 +71,7 @@ def cpu_seconds(node: LocalNode) -> float:
     """CPU time of all processes of a node so far."""
     pids = [node.pid, *(process.pid for process in node.control.processes())]
     times = [psutil.Process(pid).cpu_times() for pid in pids]
-    return sum(t.user + t.system for t in times)
+    return float(sum(t.user + t.system for t in times))
 
 
 def measure_pair(file_mib: int, kills: int) -> Iterator[Row]:

@@ -9,6 +9,7 @@ is "never heard of it", and the app begins again under the same id: nothing is s
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -150,6 +151,9 @@ class Files(ProtocolHandler):
                 self._send_offer(transfer, one, one.offers)
             case SendFrom(offset=offset):
                 offer = one.state.offer
+                if os.fstat(one.file.fileno()).st_size < offer.size:
+                    self._feed(transfer, sending.Denied("the file has become shorter since it was offered"))
+                    return
                 header = Offer(offer.transfer, offer.name, offer.size, offset).encode()
                 stream = OpenStream(self.protocol, transfer.bytes, header, one.file, offset, offer.size)
                 self.tell(connection_name(one.device), stream)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 import time
 from typing import Any
 
-from thespian.actors import Actor, ActorSystemMessage, ChildActorExited, PoisonMessage
+from thespian.actors import Actor, ActorExitRequest, ActorSystemMessage, ChildActorExited
 
 from springline.actors import bus
 from springline.actors.lifecycle import Ask, Reply
@@ -19,12 +21,13 @@ class Peer(Actor):  # type: ignore[misc]
         super().__init__()
         self.children: list[Any] = []
         self.exits = 0
+        self.runs = 0
         self.seen: list[Any] = []
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
         if isinstance(message, ChildActorExited):
             self.exits += 1
-        elif isinstance(message, (PoisonMessage, ActorSystemMessage)):
+        elif isinstance(message, ActorSystemMessage):
             pass
         elif isinstance(message, Ask):
             value = self.do(*message.body)
@@ -35,42 +38,92 @@ class Peer(Actor):  # type: ignore[misc]
     def do(self, what: str, *args: Any) -> Any:
         return getattr(self, what)(*args)
 
+    # -- talk ------------------------------------------------------------------------------------------------------
+
     def echo(self, value: Any) -> Any:
         return value
 
     def pid(self) -> int:
         return os.getpid()
 
-    def spawn(self) -> str:
-        child = self.createActor(Peer)
-        self.children.append(child)
-        return ""
+    def say(self, target: str, message: Any) -> None:
+        self.send(bus.address(target, os.path.dirname(bus.path_of(self.myAddress))), message)
 
-    def child_paths(self) -> list[str]:
-        return [bus.path_of(c) for c in self.children]
-
-    def child_pids(self) -> list[int]:
-        return [c.childProc.pid for c in self._myRef._child_procs]
-
-    def hang(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-    def flood(self, target: str, count: int) -> None:
-        to = bus.address(target, "")
-        for number in range(count):
-            self.send(to, ("note", number))
-
-    def note(self, number: Any) -> None:
+    def note(self, number: Any, _ballast: bytes = b"") -> None:
         self.seen.append(number)
 
     def noted(self) -> list[Any]:
         return self.seen
 
+    def flood(self, target: str, count: int, size: int = 0) -> None:
+        for number in range(count):
+            self.say(target, ("note", number, *([bytes(size)] if size else [])))
+
+
+    # -- children --------------------------------------------------------------------------------------------------
+
+    def spawn(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.children.append(self.createActor(Peer))
+
+    def spawn_stillborn(self) -> None:
+        self.children.append(self.createActor(Stillborn))
+
+    def call_children(self, target: str) -> None:
+        """Have each child introduce itself to ``target``."""
+        for child in self.children:
+            self.send(child, ("say", target, "here"))
+
+    def start_child(self) -> int:
+        """The process that the bus's own helper names."""
+        _, process = bus.start_child(self, Peer)
+        return int(process.pid)
+
+    def child_pids(self) -> list[int]:
+        return [child.childProc.pid for child in self._myRef._child_procs]
+
     def exit_count(self) -> int:
         return self.exits
 
+    # -- trouble ---------------------------------------------------------------------------------------------------
+
+    def hang(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def wait_for(self, fd: Any) -> None:
+        """Hang until something can be read."""
+        os.read(fd.fileno(), 1)
+
+    def stumble(self) -> None:
+        self.runs += 1
+        raise RuntimeError("told to stumble")
+
+    def run_count(self) -> int:
+        return self.runs
+
+    def leave(self) -> None:
+        self.send(self.myAddress, ActorExitRequest())
+
+    def start_thread(self) -> None:
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+
+    def log(self, line: str) -> None:
+        logging.getLogger("cast").warning(line)
+
+    # -- descriptors -----------------------------------------------------------------------------------------------
+
     def open_fds(self) -> int:
-        return len(os.listdir("/proc/self/fd"))
+        return len(os.listdir("/dev/fd"))
 
     def read(self, fd: Any) -> bytes:
         return os.read(fd.fileno(), 100)
+
+    def keep(self, fd: Any) -> None:
+        self.seen.append(fd)
+
+
+class Stillborn(Peer):
+    """Raises before it lives."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("told to fail at birth")

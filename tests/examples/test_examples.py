@@ -45,11 +45,15 @@ def test_core_app(folder: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert inviting.stdout is not None
-    uri = inviting.stdout.readline().strip()
-    assert uri.startswith("springline://pair?words=")
-    said = run(app, str(folder / "second"), "--join", uri, "--strength", "MINIMAL")
-    heard, _ = inviting.communicate(timeout=60)
+    try:
+        assert inviting.stdout is not None
+        uri = inviting.stdout.readline().strip()
+        assert uri.startswith("springline://pair?words=")
+        said = run(app, str(folder / "second"), "--join", uri, "--strength", "MINIMAL")
+        heard, _ = inviting.communicate(timeout=60)
+    finally:
+        inviting.kill()
+        inviting.wait()
     assert said == "notes over there: 1\n"
     assert "connected: second" in heard
     assert "heard: bye" in heard

@@ -1,0 +1,35 @@
+"""The stages, as fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from springline.tests.actors.stage import App, Stage, all_end, private_directory
+
+
+@pytest.fixture
+def directory() -> Iterator[str]:
+    with private_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def stage(directory: str) -> Iterator[Stage]:
+    stage = Stage(directory)
+    try:
+        yield stage
+    finally:
+        stage.close()
+
+
+@pytest.fixture
+def app(directory: str) -> Iterator[App]:
+    app = App(directory)
+    everybody = app.tree()
+    try:
+        yield app
+    finally:
+        app.close()
+        all_end(everybody)

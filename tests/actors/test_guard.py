@@ -1,0 +1,109 @@
+"""No orphans, whoever is killed; and the app hears when its tree is gone. Real processes, real SIGKILL."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+
+import psutil
+import pytest
+
+from springline.actors import guard
+from springline.tests.actors.stage import App, all_end, ended, until
+
+
+def family(app: App) -> tuple[psutil.Process, psutil.Process]:
+    """A child of the app's first actor, and a child of that."""
+    middle = app.top.child()
+    return middle.process, middle.child().process
+
+
+def test_the_tree_goes_with_the_app(app: App) -> None:
+    family(app)
+    everybody = app.tree()
+    assert len(everybody) == 5  # admin, logger, three generations
+    app.process.kill()
+    all_end(everybody)
+
+
+def test_the_tree_goes_with_the_admin_and_the_app_hears_of_it(app: App) -> None:
+    family(app)
+    everybody = app.tree()
+    app.admin.kill()
+    all_end(everybody)
+    assert app.said() == "gone"
+
+
+def test_a_subtree_goes_with_its_middle_and_the_rest_stays(app: App) -> None:
+    middle, leaf = family(app)
+    middle.kill()
+    all_end([middle, leaf])
+    assert app.top("echo", 1) == 1
+    assert until(lambda: app.top("exit_count"), "the parent is told")
+
+
+def test_an_actor_with_a_thread_goes_too(app: App) -> None:
+    middle = app.top.child()
+    leaf = middle.child()
+    leaf("start_thread")
+    middle.process.kill()
+    all_end([leaf.process])
+
+
+def test_a_hung_actor_goes_too(app: App) -> None:
+    middle = app.top.child()
+    leaf = middle.child()
+    leaf.tell("hang", 3600)
+    middle.process.kill()
+    all_end([leaf.process])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
+def test_a_stopped_actor_goes_too(app: App) -> None:
+    middle, leaf = family(app)
+    leaf.suspend()
+    until(lambda: leaf.status() == psutil.STATUS_STOPPED, "it is stopped")
+    middle.kill()
+    all_end([leaf])
+
+
+def test_a_shutdown_returns_when_everybody_is_gone(app: App) -> None:
+    family(app)
+    everybody = app.tree()
+    assert app.process.stdin
+    app.process.stdin.write("\n")
+    app.process.stdin.flush()
+    assert app.said() == "shut down"
+    assert all(ended(process) for process in everybody)
+
+
+def test_a_signal_to_the_terminal_does_not_reach_the_tree(app: App) -> None:
+    assert all(os.getsid(process.pid) != os.getsid(app.process.pid) for process in app.tree())
+
+
+def test_the_end_of_a_tree_is_the_end_of_its_last_process() -> None:
+    read, write = os.pipe()
+    with guard.tree() as end:
+        child = os.fork()
+        if child == 0:
+            os.close(write)
+            if os.fork() == 0:
+                os.read(read, 1)  # outlives the one that forked it
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert not select.select([end], [], [], 0)[0]
+    os.close(write)
+    assert select.select([end], [], [], 30)[0] == [end]
+    for fd in (read, end):
+        os.close(fd)
+
+
+def test_a_child_dies_of_a_lifeline_cut_before_it_looked(app: App) -> None:
+    """A parent that is killed right after the fork leaves nobody, however early the child is."""
+    app.top.tell("spawn", 3)
+    app.top.process.send_signal(signal.SIGKILL)
+    all_end(app.top.process.children(recursive=True) if app.top.process.is_running() and not ended(app.top.process) else [])
+    left = [process for process in app.admin.children(recursive=True) if not ended(process)]
+    until(lambda: len([p for p in app.tree() if not ended(p)]) == 2, f"only admin and logger are left, not {left}")
