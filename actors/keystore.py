@@ -62,6 +62,14 @@ MOST_SEEN = 4096
 """First messages remembered against replay."""
 
 
+SAVE_AFTER = 30.0
+"""Seconds that a device's last sighting may be unwritten."""
+
+
+class _Save:
+    """Time to write the sightings."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeystoreArgs:
     """Where the store is, and the cell that opens it.
@@ -102,6 +110,7 @@ class Keystore(Shell):
         # is found dead by its probe instead of being replaced at once.
         self._epoch_floor = int(time.time() * 1000)
         self._epochs: dict[UUID, int] = {}
+        self._sightings: dict[UUID, datetime] = {}
 
     # -- who is who ------------------------------------------------------------------------------------------------
 
@@ -123,10 +132,27 @@ class Keystore(Shell):
 
     @receives(SawAt)
     def saw_at(self, message: SawAt, sender: Sender) -> None:
-        """Remember that the device was there, and where it can be dialled."""
+        """Remember where the device can be dialled, and that it was there.
+
+        The second is written later, several at a time: a device that comes and goes must not keep a disk busy, and a
+        handshake must not wait for it.
+        """
         if message.address is not None:
             self._vault.remember_address(message.device, str(message.address))
-        self._vault.seen(message.device, _now())
+        if not self._sightings:
+            self.wake(SAVE_AFTER, _Save())
+        self._sightings[message.device] = _now()
+
+    @receives(_Save)
+    def save(self, message: object, sender: object) -> None:
+        """Write the sightings."""
+        sightings, self._sightings = self._sightings, {}
+        for device, when in sightings.items():
+            self._vault.seen(device, when)
+
+    def stop(self) -> None:
+        """Write what is not written yet."""
+        self.save(None, None)
 
     @receives(SetAutoConnect)
     def set_auto_connect(self, message: SetAutoConnect, sender: Sender) -> None:

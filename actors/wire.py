@@ -202,11 +202,10 @@ def encode(message: object, directory: str) -> Datagram:
 
 def _decode(data: bytes, fds: list[Fd]) -> object:
     if data[:1] == b"M":
-        memory = fds.pop()
-        with open(memory.fileno(), "rb", closefd=False) as file:
+        with open(fds[-1].fileno(), "rb", closefd=False) as file:
             file.seek(0)
             data = file.read()
-        memory.close()
+        fds.pop().close()
     elif data[:1] == b"P":
         data = data[1:]
     else:
@@ -270,6 +269,11 @@ class _Backlog:
 
     def carry(self, mailbox: str, datagram: Datagram) -> Sent:
         """Send by the probe, made a courier of the mailbox at that path."""
+        try:
+            self.probe.connect(self.target)  # a name may lead elsewhere by now
+        except OSError:
+            datagram.drop()
+            return Sent.DEAD
         if not self.courier:
             courier = f"{mailbox}{_COURIER}{self.probe.fileno()}"
             self.probe.bind(courier)
@@ -405,11 +409,13 @@ class Mailbox:
                 )
             except (BlockingIOError, InterruptedError):
                 return None
-            fds, uid = _unpack(ancillary)  # from here they close themselves, whatever happens
+            fds, uid = _unpack(ancillary)
             try:
                 self._check(uid, sender, flags)
                 return sender.partition(_COURIER)[0], _decode(data, fds)
             except Exception as error:  # noqa: BLE001 - whatever unpickling garbage raises, the datagram is refused
+                for fd in fds:
+                    fd.close()
                 log.warning("datagram refused: %s: %s", type(error).__name__, error)
 
     def _check(self, uid: int | None, sender: Any, flags: int) -> None:

@@ -22,7 +22,7 @@ from uuid import UUID
 
 from blake3 import blake3
 
-from springline.actors.messages import CONNECTIONS, KEYSTORE, TRANSPORT, connection_name
+from springline.actors.messages import CONNECTIONS, KEYSTORE, TRANSPORT, LinkWanted, connection_name
 from springline.cli.console import err, print_json
 from springline.cli.local import LocalNode, left_over
 from springline.cli.views import transfer_bar
@@ -110,10 +110,11 @@ def _play(blue: Control, red: Control, folder: Path, seen: Seen, tell: Any, file
 
 def connect_time(node: Control, device: UUID) -> float:
     """Milliseconds from asking for the link to its being up."""
-    node.disconnect(device)
+    connection = connection_name(device)
+    node.ask(connection, LinkWanted(wanted=False))
     node.await_state(device, "Disconnected", PATIENCE)
     began = time.perf_counter()
-    node.connect(device)
+    node.ask(connection, LinkWanted(wanted=True))
     node.await_state(device, "Connected", PATIENCE)
     return (time.perf_counter() - began) * 1000
 

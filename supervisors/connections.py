@@ -63,7 +63,7 @@ class ConnectionManager(Supervisor):
     @staticmethod
     def spec() -> SupervisorSpec:
         """How it supervises: children are added as devices are known, and never given up."""
-        pacing = Backoff(free=12, base=0.05, cap=10.0)
+        pacing = Backoff(free=20, base=0.05, factor=1.5, cap=1.0)
         return SupervisorSpec(intensity=None, period=10.0, backoff=pacing, in_order=False)
 
     def start(self, args: SupervisorSpec) -> object:

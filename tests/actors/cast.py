@@ -59,7 +59,6 @@ class Peer(Actor):  # type: ignore[misc]
         for number in range(count):
             self.say(target, ("note", number, *([bytes(size)] if size else [])))
 
-
     # -- children --------------------------------------------------------------------------------------------------
 
     def spawn(self, count: int = 1) -> None:

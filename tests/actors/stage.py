@@ -61,6 +61,34 @@ def private_directory() -> Iterator[str]:
         shutil.rmtree(directory)
 
 
+class Actor:
+    """A Peer, and somebody to tell it what to do."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        self.client = client
+        self.path = path
+        self.process = psutil.Process(self("pid"))
+
+    def __call__(self, *what: Any) -> Any:
+        """Have it do something, and wait for what comes of it."""
+        return self.client.ask(self.path, what, PATIENCE)
+
+    def tell(self, *what: Any) -> None:
+        """Have it do something."""
+        assert self.client.tell(self.path, what)
+
+    def child(self) -> Actor:
+        """A new child of it; call once."""
+        return self.brood(1)[0]
+
+    def brood(self, count: int) -> list[Actor]:
+        """As many new children; call once."""
+        self.tell("spawn", count)
+        self.tell("call_children", self.client.path)
+        heard = [self.client.listen(PATIENCE) for _ in range(count)]
+        return [Actor(self.client, said[0]) for said in heard if said]
+
+
 class Stage:
     """An actor system started by this very process, and a client of it."""
 
@@ -68,34 +96,17 @@ class Stage:
         self.directory = directory
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # forked processes inherit it: the engine's warnings are not ours
-            self.system = bus.start_system(directory)
+            self.system: Any = bus.start_system(directory)
         self.client = Client(directory)
 
-    def peer(self) -> str:
-        """A new actor's path."""
-        return bus.path_of(self.system.createActor(Peer))
-
-    def ask(self, actor: str, *what: Any) -> Any:
-        """Have it do something, and wait for what comes of it."""
-        return self.client.ask(actor, what, PATIENCE)
-
-    def tell(self, actor: str, *what: Any) -> None:
-        """Have it do something."""
-        assert self.client.tell(actor, what)
-
-    def children(self, actor: str, count: int = 1) -> list[str]:
-        """Paths of as many new children of that actor."""
-        self.tell(actor, "spawn", count)
-        self.tell(actor, "call_children", self.client.path)
-        known = [self.client.listen(PATIENCE) for _ in range(count)]
-        return [heard[0] for heard in known if heard]
-
-    def process(self, actor: str) -> psutil.Process:
-        return psutil.Process(self.ask(actor, "pid"))
+    def peer(self) -> Actor:
+        """A new actor."""
+        return Actor(self.client, bus.path_of(self.system.createActor(Peer)))
 
     def close(self) -> None:
+        """Shut down, unless the test has done so."""
         self.client.close()
-        with contextlib.suppress(AttributeError):  # the test has done it
+        if self.system._systemBase is not None:
             self.system.shutdown()
 
 
@@ -125,26 +136,3 @@ class App:
         self.process.kill()
         with self.process:
             pass
-
-
-class Actor:
-    """A Peer, to be told what to do."""
-
-    def __init__(self, client: Client, path: str) -> None:
-        self.client = client
-        self.path = path
-        self.process = psutil.Process(self("pid"))
-
-    def __call__(self, *what: Any) -> Any:
-        return self.client.ask(self.path, what, PATIENCE)
-
-    def tell(self, *what: Any) -> None:
-        assert self.client.tell(self.path, what)
-
-    def child(self) -> Actor:
-        """A new child of it; call once."""
-        self.tell("spawn")
-        self.tell("call_children", self.client.path)
-        heard = self.client.listen(PATIENCE)
-        assert heard
-        return Actor(self.client, heard[0])

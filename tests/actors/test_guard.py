@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 
 import psutil
@@ -100,10 +99,8 @@ def test_the_end_of_a_tree_is_the_end_of_its_last_process() -> None:
         os.close(fd)
 
 
-def test_a_child_dies_of_a_lifeline_cut_before_it_looked(app: App) -> None:
-    """A parent that is killed right after the fork leaves nobody, however early the child is."""
-    app.top.tell("spawn", 3)
-    app.top.process.send_signal(signal.SIGKILL)
-    all_end(app.top.process.children(recursive=True) if app.top.process.is_running() and not ended(app.top.process) else [])
-    left = [process for process in app.admin.children(recursive=True) if not ended(process)]
-    until(lambda: len([p for p in app.tree() if not ended(p)]) == 2, f"only admin and logger are left, not {left}")
+def test_children_die_that_had_not_said_hello_yet(app: App) -> None:
+    middle = app.top.child()
+    middle.tell("spawn", 3)
+    middle.process.kill()
+    until(lambda: len([p for p in app.tree() if not ended(p)]) == 3, "admin, logger and the first actor are left")

@@ -51,6 +51,14 @@ def test_a_port_is_kept_and_written_once(layout: Layout) -> None:
     assert layout.device.stat().st_ino == written
 
 
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "true", "1.0", '"1"', "[]"])
+def test_a_port_that_is_none_is_damaged(layout: Layout, port: str) -> None:
+    CONFIG.save(layout)
+    layout.device.write_text(layout.device.read_text().replace("4711", port))
+    with pytest.raises(Damaged):
+        config.load(layout)
+
+
 def test_none_is_no_identity(layout: Layout) -> None:
     with pytest.raises(Misuse, match="no identity"):
         config.load(layout)

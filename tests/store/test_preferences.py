@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from springline.errors import Damaged
@@ -23,6 +23,7 @@ def test_preferences_come_back(
 
 
 @given(st.lists(st.integers(0, 40).map(str), max_size=60))
+@example([str(number) for number in range(MOST_ADDRESSES + 1)])
 def test_the_last_good_address_is_first_and_the_oldest_forgotten(seen: list[str]) -> None:
     kept = ConnectionConfig()
     for address in seen:

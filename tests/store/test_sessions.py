@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -59,8 +60,9 @@ def test_both_sides_derive_the_same_key_and_every_part_counts() -> None:
         relationship_key(mine, key(6), said),
         relationship_key(mine, key(7), {blue.device_id: key(9), red.device_id: key(8)}),
         relationship_key(mine, key(7), {**said, red.device_id: key(5)}),
+        relationship_key(mine, key(7), {UUID(int=number): said[device] for number, device in enumerate(sorted(said))}),
     }
-    assert len(others) == 4
+    assert len(others) == 5
     assert made not in others
 
 

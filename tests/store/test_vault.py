@@ -219,8 +219,8 @@ def test_the_address_that_answered_is_tried_first(vault: Vault) -> None:
 
 @pytest.mark.parametrize("how", ["revoke", "set_trust"])
 def test_a_revoked_device_stays_so_and_its_keys_are_gone(vault: Vault, how: str) -> None:
-    pair(vault, 1)
-    pair(vault, 1, 9)  # so that there are previous versions
+    pair(vault, 1, 1, HERE)
+    pair(vault, 1, 9, THERE)  # so that there are previous versions
     pair(vault, 2)
     if how == "revoke":
         vault.revoke(ONE, LATER)
@@ -231,6 +231,7 @@ def test_a_revoked_device_stays_so_and_its_keys_are_gone(vault: Vault, how: str)
         device = found.device(ONE)
         assert device is not None
         assert (device.trust, device.auto_connect) == (TrustLevel.REVOKED, False)
+        assert found.preferences(ONE) == ConnectionConfig()
         with pytest.raises(Damaged):
             found.relationship_key(ONE)
         assert found.relationship_key(TWO) == key(2)
