@@ -260,8 +260,8 @@ class _Owner:
             self._clear()
             try:
                 pid = self._grow()
-            except Exception:
-                log.exception("the tree is lost for good")
+            except Exception as error:  # noqa: BLE001 - the engine raises many; the node is lost whichever it was
+                log.error("the node is lost: %s", error)
                 self.lost.set()
                 return
 

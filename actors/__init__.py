@@ -1,1 +1,1 @@
-"""x"""
+"""The actors: the bus between processes, the shells they are made of, and one file for each."""

@@ -157,6 +157,9 @@ class _Endpoint(TransportInit__Base):  # type: ignore[misc]
 _open: weakref.WeakSet[BusTransport] = weakref.WeakSet()
 
 
+_TO_SELF = Datagram(b"", [], 0)
+
+
 class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[misc]
     """Thespian's transport interface over one :class:`Mailbox`."""
 
@@ -258,13 +261,18 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
         return True  # a full target has a backlog of its own and blocks nobody else
 
     def serializer(self, intent: Any) -> Datagram:
-        """The message as a datagram."""
+        """The message as a datagram.
+
+        Not if it is to this actor itself: the note that a child has died before it said hello names it by an address
+        that can't be pickled, and the engine would drop it; the parent would never know.
+        """
+        if intent.targetAddr == self.myAddress:
+            return _TO_SELF
         return encode(intent.message, self.mailbox.directory)
 
     def _scheduleTransmitActual(self, intent: Any, has_exclusive_flag: bool = False) -> None:
         datagram: Datagram = intent.serMsg
-        if intent.targetAddr == self.myAddress:
-            datagram.drop()
+        if datagram is _TO_SELF:
             self._received.append(ReceiveEnvelope(intent.targetAddr, intent.message))
             self._bump()
             intent.tx_done(SendStatus.Sent)

@@ -1,1 +1,1 @@
-"""x"""
+"""The link, without actors: addresses, handshakes, frames, streams, and the link's state machine."""

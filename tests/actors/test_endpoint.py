@@ -228,6 +228,19 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
+async def next_for(mailbox: Mailbox) -> Heard:
+    """The next message, while the loop runs."""
+    while (heard := mailbox.receive()) is None:
+        ready = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(mailbox.fileno(), ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_reader(mailbox.fileno())
+    return heard
+
+
 @contextlib.asynccontextmanager
 async def endpoint_in(
     directory: str, on_message: Callable[[str, object], None] = nobody
@@ -338,8 +351,8 @@ async def test_a_target_that_hung_until_its_backlog_expired_is_reached_again(
         monkeypatch.setattr(wire, "BACKLOG_PATIENCE", 30.0)
         assert sender.tell(other.path, "again")  # still full: a new backlog, watched for on the same number
         async with asyncio.timeout(PATIENCE):
-            while (heard := other.receive()) is None or heard[1] != "again":
-                await asyncio.sleep(0)
+            while (await next_for(other))[1] != "again":
+                pass
 
 
 @in_loop
