@@ -23,6 +23,7 @@ import asyncio
 import inspect
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -44,6 +45,10 @@ log = logging.getLogger("springline.actor")
 
 STOP_PATIENCE = 3.0
 """Seconds an I/O actor gives its own ``stop`` before it leaves anyway; its supervisor's deadline is longer."""
+
+
+FATAL = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
+"""The engine catches these in Python, which turns a crash in C into an endless loop: a crash must be a crash."""
 
 
 class _Later:
@@ -130,6 +135,8 @@ class _Dispatch:
     def _adopt(self, start: Start, directory: str) -> None:
         self.name, self.generation, self.parent = start.name, start.generation, start.parent
         log_to(directory)
+        for fatal in FATAL:
+            signal.signal(fatal, signal.SIG_DFL)
         setproctitle(f"springline: {start.name}")
 
 
