@@ -55,6 +55,13 @@ class Damaged(LocalFault):
     """A stored file is not what was written: truncated, edited, foreign, or of a newer version."""
 
 
+class Newer(Damaged):
+    """A file of a newer version: it is left alone, and no former version is used in its place."""
+
+    def __init__(self, message: str, hint: str = "update springline; the file is untouched") -> None:
+        super().__init__(message, hint)
+
+
 class InUse(LocalFault):
     """Another running node owns the data directory."""
 

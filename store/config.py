@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from springline.errors import Damaged, Misuse
+from springline.errors import Damaged, Misuse, Newer
 from springline.store import atomic
-from springline.store.envelope import Newer
 from springline.store.identity import clean_name
 from springline.store.layout import Layout
 

@@ -14,8 +14,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from springline.errors import Damaged
-from springline.store.envelope import Newer
+from springline.errors import Damaged, Newer
 from springline.store.identity import DeviceInfo, NetworkIdentity
 
 VERSION = 1

@@ -36,7 +36,7 @@ from nacl.bindings import (
     crypto_aead_xchacha20poly1305_ietf_encrypt,
 )
 
-from springline.errors import Damaged, LocalFault, WrongPassphrase
+from springline.errors import Damaged, LocalFault, Newer, WrongPassphrase
 
 FORMAT = "springline-sealed"
 VERSION = 1
@@ -50,13 +50,6 @@ _MOST_OPS = 16
 _MOST_MEMORY = 2 << 30
 
 Random = Callable[[int], bytes]
-
-
-class Newer(Damaged):
-    """A file of a newer version: it is left alone, and no former version is used in its place."""
-
-    def __init__(self, message: str, hint: str = "update springline; the file is untouched") -> None:
-        super().__init__(message, hint)
 
 
 class Strength(Enum):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
-from springline.errors import Damaged
-from springline.store.envelope import Newer
+from springline.errors import Damaged, Newer
 
 VERSION = 1
 MOST_ADDRESSES = 16

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from springline.errors import Damaged, InternalFault
-from springline.store.envelope import Newer
+from springline.errors import Damaged, InternalFault, Newer
 
 VERSION = 1
 KEY_SIZE = 32

@@ -17,11 +17,11 @@ from uuid import UUID
 
 import nacl.utils
 
-from springline.errors import Damaged, LocalFault, Misuse, UnknownDevice, WrongPassphrase
+from springline.errors import Damaged, LocalFault, Misuse, Newer, UnknownDevice, WrongPassphrase
 from springline.store import atomic, config, devices, preferences, sessions
 from springline.store.config import DeviceConfig
 from springline.store.devices import PairedDevice, PersistentNetworkIdentity, TrustLevel
-from springline.store.envelope import KEY_SIZE, Lock, Newer, Strength, lock_of, new_lock, seal, subkey, unseal
+from springline.store.envelope import KEY_SIZE, Lock, Strength, lock_of, new_lock, seal, subkey, unseal
 from springline.store.identity import DeviceInfo, NetworkIdentity, clean_name
 from springline.store.layout import Layout
 from springline.store.preferences import ConnectionConfig

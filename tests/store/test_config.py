@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from springline.errors import Damaged, LocalFault, Misuse
+from springline.errors import Damaged, LocalFault, Misuse, Newer
 from springline.store import config
 from springline.store.config import DeviceConfig
-from springline.store.envelope import Newer
 from springline.store.layout import Layout
 from springline.tests.store.cast import NOW, info
 

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springline.errors import Damaged
+from springline.errors import Damaged, Newer
 from springline.store.devices import PairedDevice, PersistentNetworkIdentity, TrustLevel, decode
-from springline.store.envelope import Newer
 from springline.tests.store.cast import NOW, identity, info
 
 times = st.datetimes(timezones=st.just(UTC))

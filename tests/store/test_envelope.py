@@ -11,11 +11,10 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from springline.errors import Damaged, LocalFault, WrongPassphrase
+from springline.errors import Damaged, LocalFault, Newer, WrongPassphrase
 from springline.store.envelope import (
     KEY_SIZE,
     Lock,
-    Newer,
     Strength,
     lock_of,
     new_lock,

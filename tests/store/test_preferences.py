@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from springline.errors import Damaged
-from springline.store.envelope import Newer
+from springline.errors import Damaged, Newer
 from springline.store.preferences import MOST_ADDRESSES, ConnectionConfig, decode
 
 texts = st.text(st.characters(codec="utf-8"), max_size=10)

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nacl.bindings import crypto_scalarmult
 
-from springline.errors import Damaged, InternalFault
-from springline.store.envelope import Newer
+from springline.errors import Damaged, InternalFault, Newer
 from springline.store.sessions import EncryptedSessionKeys, decode, relationship_key
 from springline.tests.store.cast import LATER, NOW, identity, info, key
 

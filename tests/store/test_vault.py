@@ -14,10 +14,10 @@ from uuid import UUID
 
 import pytest
 
-from springline.errors import Damaged, LocalFault, Malformed, Misuse, UnknownDevice, WrongPassphrase
+from springline.errors import Damaged, LocalFault, Malformed, Misuse, Newer, UnknownDevice, WrongPassphrase
 from springline.store import atomic
 from springline.store.devices import PairedDevice, TrustLevel
-from springline.store.envelope import Newer, Strength
+from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.store.preferences import ConnectionConfig
 from springline.store.vault import Vault
