@@ -20,6 +20,7 @@ import contextlib
 import os
 import select
 import sys
+import time
 import weakref
 from multiprocessing import popen_fork
 from multiprocessing.context import ForkContext, ForkProcess
@@ -400,14 +401,16 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
             _Popen.latest.wait()
 
     def shutdown(self) -> None:
-        """The engine's, which returns when every process of the tree has ended."""
+        """The engine's, which returns when every process of the tree is at its end, and the directory free again."""
         try:
             with contextlib.suppress(NotRunning):
                 super().shutdown()
             if self.transport.tree_end >= 0:
                 poll = select.poll()
                 poll.register(self.transport.tree_end, select.POLLIN)
-                poll.poll(LAST_PATIENCE * 1000)
+                if poll.poll(LAST_PATIENCE * 1000):
+                    while alive(path_of(self.adminAddr)):  # a process that ends closes one thing after another
+                        time.sleep(0.0005)
         finally:
             self.transport.close()
             self._forget_tree()

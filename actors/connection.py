@@ -56,8 +56,9 @@ from springline.errors import HandlerFailed, Lost, NoHandler, NotConnected, NotR
 from springline.events import DeviceConnected, DeviceDisconnected, MessageReceived
 from springline.transport import link
 from springline.transport.address import Address
-from springline.transport.channel import Channel, ChannelUser, StreamEnd, digest_of
+from springline.transport.channel import Channel, ChannelUser
 from springline.transport.link import Phase, SessionRef
+from springline.transport.splice import StreamEnd, digest_of
 
 log = logging.getLogger("springline.connection")
 
@@ -354,7 +355,7 @@ class DeviceConnection(IoShell, ChannelUser):
                 self._sessions[tag].channel.refuse_stream(stream, str(error))
             return
         if tag in self._sessions:
-            self._sessions[tag].channel.accept_stream(stream, sink.file.take(), sink.offset, digest)
+            self._sessions[tag].channel.accept_stream(stream, sink.file.take(), sink.offset, sink.limit, digest)
 
     def stream_ended(self, tag: int, end: StreamEnd) -> None:
         """A stream is over, either way; its handler decides what that means."""

@@ -340,10 +340,11 @@ class StreamOffered:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Write the stream into this file from ``offset``; digest what is before it first."""
+    """Write the stream into this file from ``offset``, up to ``limit`` bytes of it; digest what is before it first."""
 
     file: Fd
     offset: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,12 @@ class Pair:
         self.red_id = self.red.control.whoami().device_id
         self.await_link()
 
+    def tell_logs(self) -> None:
+        """What the nodes have logged last; pytest shows it beside the failure."""
+        for node in (self.blue, self.red):
+            log = node.folder / "run" / "bus" / "springline.log"
+            print(f"--- {node.name}:", *log.read_text().splitlines()[-60:], sep="\n")
+
     def sides(self) -> dict[str, tuple[Control, UUID]]:
         """By name: the node, and the other one's id."""
         return {"blue": (self.blue.control, self.red_id), "red": (self.red.control, self.blue_id)}
@@ -80,8 +86,12 @@ def paired() -> Iterator[Pair]:
     pair = Pair(folder, token)
     try:
         with pair.blue, pair.red:
-            pair.join()
-            yield pair
+            try:
+                pair.join()
+                yield pair
+            except BaseException:
+                pair.tell_logs()
+                raise
         rest = left_over(token)
         assert not rest, f"processes left over: {rest}"
         assert not (folder / "blue" / "run" / "bus").is_symlink()

@@ -5,18 +5,15 @@ other side lives is ``liveness``'s; what an incoming message or stream means is 
 channel ends once: by :meth:`Channel.goodbye`, or by telling ``channel_lost`` why it broke. Either way every stream on
 it ends first, so nobody waits for one for ever.
 
-Files are spliced: the descriptor is read straight into the frame that is encrypted in place, and what comes in is
-written straight from the frame it was decrypted in. Each stream's FIN carries the BLAKE3 of the whole file; the
-receiver has hashed what it wrote and says FIN in turn only if they agree.
+Frames are filled, encrypted and sent in place, and decrypted where they were received; files go in and out of them
+without a copy in between (``transport/splice.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from blake3 import blake3
@@ -50,6 +47,7 @@ from springline.transport.records import (
     parse_untrusted,
 )
 from springline.transport.session import LEAST_BODY, Session
+from springline.transport.splice import Splice, StreamUser
 
 BATCH = 4
 """Frames put together for one ``send``."""
@@ -63,11 +61,8 @@ MOST_BACKLOG = 64 << 20
 UNSENT = 256 << 10
 """Bytes the kernel may hold unsent (``TCP_NOTSENT_LOWAT``): what is urgent must not queue behind more."""
 
-PROGRESS = 0.1
-"""Seconds between two reports of a stream's progress."""
 
-
-class ChannelUser(Protocol):
+class ChannelUser(StreamUser, Protocol):
     """What a channel tells. ``tag`` names the channel."""
 
     def channel_lost(self, tag: int, reason: str) -> None:
@@ -78,59 +73,6 @@ class ChannelUser(Protocol):
 
     def answered(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         """The answer to a message of ours."""
-
-    def stream_offered(self, tag: int, stream: int, protocol: str, header: bytes) -> None:
-        """The other side opened a stream; owe it ``accept_stream`` or ``refuse_stream``."""
-
-    def stream_moved(self, tag: int, stream: int, done: int) -> None:
-        """So many bytes of the file are on their way."""
-
-    def stream_ended(self, tag: int, end: StreamEnd) -> None:
-        """A stream is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEnd:
-    """How a stream has ended.
-
-    :param total: bytes of the whole file up to where it got.
-    :param blake3: of the whole file, if all of it was transferred; with an error, it is not what was sent.
-    :param error: why it did not end well, or ``""``.
-    """
-
-    stream: int
-    protocol: str
-    header: bytes
-    incoming: bool = False
-    total: int = 0
-    blake3: bytes = b""
-    error: str = ""
-
-
-@dataclass(slots=True)
-class _Outgoing:
-    """A file being sent."""
-
-    protocol: str
-    header: bytes
-    fd: int
-    offset: int
-    size: int
-    digest: blake3
-    told_at: float = 0.0
-
-
-@dataclass(slots=True)
-class _Incoming:
-    """A stream being received: until it is accepted what came early is kept, at most the initial credit."""
-
-    protocol: str
-    header: bytes
-    fd: int = -1
-    offset: int = 0
-    digest: blake3 | None = None
-    early: list[bytes] = field(default_factory=list)
-    fin: Fin | None = None
 
 
 class Channel:
@@ -154,8 +96,7 @@ class Channel:
         self._tag = tag
         self._out = memoryview(bytearray(BATCH * MOST_FRAME))
         self._unsent = self._out[:0]
-        self._sources: dict[int, _Outgoing] = {}
-        self._sinks: dict[int, _Incoming] = {}
+        self._splice = Splice(self._mux, user, tag, self._loop.time, self._spoke)
         self._liveness = Liveness(keepalive, self._loop.time())
         self._timer: asyncio.TimerHandle | None = None
         self._writing = self._scheduled = self._begun = self._closed = False
@@ -203,10 +144,7 @@ class Channel:
         if self._writing:
             self._loop.remove_writer(self._sock)
         self._sock.close()
-        for stream in list(self._sources):
-            self._end_source(stream, error=reason)
-        for stream in list(self._sinks):
-            self._end_sink(stream, error=reason)
+        self._splice.end_all(reason)
 
     def probe(self) -> None:
         """Something casts doubt on the session: find out at once."""
@@ -270,115 +208,23 @@ class Channel:
                 self._mux.acknowledge(request, Code.REFUSED, answer.message)
         self._wake()
 
-    # -- streams ---------------------------------------------------------------------------------------------------
+    # -- streams: see transport/splice.py ----------------------------------------------------------------------------
 
     def open_stream(self, protocol: str, header: bytes, fd: int, offset: int, size: int, digest: blake3) -> int:
-        """Send the rest of a file; its number, which comes back in ``stream_moved`` and ``stream_ended``.
-
-        :param fd: the file, this object's to close from here on.
-        :param offset: bytes the other side has. :param size: bytes of the whole file.
-        :param digest: of the first ``offset`` bytes.
-        """
-        try:
-            stream = self._mux.open(Priority.BULK, protocol, header)
-        except BaseException:
-            os.close(fd)
-            raise
-        self._sources[stream] = _Outgoing(protocol, header, fd, offset, size, digest)
-        self._mux.ready(stream)
+        """Send the rest of a file; arguments and result as of ``Splice.send``."""
+        stream = self._splice.send(protocol, header, fd, offset, size, digest)
         self._wake()
         return stream
 
-    def accept_stream(self, stream: int, fd: int, offset: int, digest: blake3) -> None:
-        """Write an offered stream into a file from ``offset``; arguments as of :meth:`open_stream`."""
-        sink = self._sinks.get(stream)
-        if sink is None:
-            os.close(fd)
-            return
-        sink.fd, sink.offset, sink.digest = fd, offset, digest
-        self._mux.widen(stream)
-        early, sink.early = sink.early, []
-        for data in early:
-            self._write(stream, sink, memoryview(data))
-        if sink.fin is not None and stream in self._sinks:
-            self._finish_sink(stream, sink, sink.fin)
+    def accept_stream(self, stream: int, fd: int, offset: int, limit: int, digest: blake3) -> None:
+        """Write an offered stream into a file; arguments as of ``Splice.accept``."""
+        self._splice.accept(stream, fd, offset, limit, digest)
         self._wake()
 
     def refuse_stream(self, stream: int, reason: str) -> None:
         """Say why an offered stream is not wanted."""
-        if self._sinks.pop(stream, None) is not None:
-            self._mux.reset(stream, Code.REFUSED, reason)
-            self._wake()
-
-    def _read(self, stream: int, view: memoryview) -> int:
-        """Called by the mux: put the next bytes of a file into the frame."""
-        source = self._sources[stream]
-        try:
-            got = os.preadv(source.fd, [view[: source.size - source.offset]], source.offset)
-        except OSError as error:
-            self._abandon(stream, f"the file can't be read: {error.strerror}")
-            return 0
-        if got == 0 and source.offset < source.size:
-            self._abandon(stream, "the file has become shorter while it was sent")
-            return 0
-        source.digest.update(view[:got])
-        source.offset += got
-        self._spoke()
-        if source.offset >= source.size:
-            self._mux.finish(stream, source.digest.digest())
-        else:
-            self._tell_progress(stream, source)
-        return got
-
-    def _tell_progress(self, stream: int, source: _Outgoing) -> None:
-        now = self._loop.time()
-        if now - source.told_at >= PROGRESS:
-            source.told_at = now
-            self._user.stream_moved(self._tag, stream, source.offset)
-
-    def _abandon(self, stream: int, reason: str) -> None:
-        self._mux.reset(stream, Code.CANCELLED, reason)
-        self._end_source(stream, error=reason)
-
-    def _end_source(self, stream: int, blake3: bytes = b"", error: str = "") -> None:
-        source = self._sources.pop(stream)
-        os.close(source.fd)
-        end = StreamEnd(stream, source.protocol, source.header, False, source.offset, blake3, error)
-        self._user.stream_ended(self._tag, end)
-
-    def _write(self, stream: int, sink: _Incoming, data: memoryview) -> None:
-        """Put received bytes into the file."""
-        assert sink.digest is not None  # noqa: S101 - accepted
-        size = len(data)
-        sink.digest.update(data)
-        try:
-            while data:
-                done = os.pwrite(sink.fd, data, sink.offset)
-                sink.offset += done
-                data = data[done:]
-        except OSError as error:
-            reason = f"the file can't be written: {(error.strerror or str(error)).lower()}"
-            self._mux.reset(stream, Code.FULL, reason)
-            self._end_sink(stream, error=reason)
-            return
-        self._mux.consumed(stream, size)
-
-    def _finish_sink(self, stream: int, sink: _Incoming, fin: Fin) -> None:
-        assert sink.digest is not None  # noqa: S101 - accepted
-        digest = sink.digest.digest()
-        if digest == fin.digest:
-            self._mux.finish(stream)
-            self._end_sink(stream, blake3=digest)
-        else:
-            self._mux.reset(stream, Code.DAMAGED, "what arrived is not what was sent")
-            self._end_sink(stream, blake3=digest, error="what arrived is not what was sent")
-
-    def _end_sink(self, stream: int, blake3: bytes = b"", error: str = "") -> None:
-        sink = self._sinks.pop(stream)
-        if sink.fd >= 0:
-            os.close(sink.fd)
-            end = StreamEnd(stream, sink.protocol, sink.header, True, sink.offset, blake3, error)
-            self._user.stream_ended(self._tag, end)
+        self._splice.refuse(stream, reason)
+        self._wake()
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
@@ -422,7 +268,7 @@ class Channel:
         at = 0
         for _ in range(BATCH):
             frame = self._out[at : at + MOST_FRAME]
-            size = self._mux.next_frame(frame[LENGTH_SIZE:-TAG_SIZE], self._read)
+            size = self._mux.next_frame(frame[LENGTH_SIZE:-TAG_SIZE], self._splice.read)
             if size == 0:
                 break
             at += self._session.seal_in_place(frame, size)
@@ -470,7 +316,7 @@ class Channel:
     def _handle(self, event: Message | Ack | Open | Data | Fin | Reset | Pong | GoAway) -> None:
         match event:
             case Data():
-                self._on_data(event)
+                self._splice.on_data(event)
             case Message(purpose=Purpose.ANSWER):
                 self._user.answered(self._tag, event.id, bytes(event.payload))
             case Message():
@@ -478,48 +324,15 @@ class Channel:
             case Ack():
                 self._user.answered(self._tag, event.id, _verdict(event))
             case Open():
-                self._sinks[event.stream] = _Incoming(event.protocol, event.header)
-                self._user.stream_offered(self._tag, event.stream, event.protocol, event.header)
+                self._splice.on_open(event)
             case Fin():
-                self._on_fin(event)
+                self._splice.on_fin(event)
             case Reset():
-                self._on_reset(event)
+                self._splice.on_reset(event)
             case GoAway():
                 self._lose(f"the other side says: {event.text or 'goodbye'}")
             case Pong():
                 pass  # it was heard, that is all a probe wants
-
-    def _on_data(self, event: Data) -> None:
-        sink = self._sinks.get(event.stream)
-        if event.stream in self._sources:
-            self._abandon(event.stream, "this stream takes no data")
-        elif sink is None:
-            self._mux.reset(event.stream, Code.REFUSED, "this stream takes no data")
-        elif sink.fd < 0:
-            sink.early.append(bytes(event.data))
-        else:
-            self._write(event.stream, sink, memoryview(event.data))
-
-    def _on_fin(self, event: Fin) -> None:
-        source = self._sources.get(event.stream)
-        if source is not None and source.offset < source.size:
-            self._abandon(event.stream, "the other side had enough too early")
-            return
-        if source is not None:  # the receiver has it all, and it is the same
-            self._end_source(event.stream, source.digest.digest())
-            return
-        sink = self._sinks.get(event.stream)
-        if sink is not None and sink.fd < 0:
-            sink.fin = event
-        elif sink is not None:
-            self._finish_sink(event.stream, sink, event)
-
-    def _on_reset(self, event: Reset) -> None:
-        why = event.text or "the other side gave it up"
-        if event.stream in self._sources:
-            self._end_source(event.stream, error=why)
-        elif event.stream in self._sinks:
-            self._end_sink(event.stream, error=why)
 
 
 def _verdict(ack: Ack) -> SpringlineError | None:
@@ -530,15 +343,3 @@ def _verdict(ack: Ack) -> SpringlineError | None:
     if ack.code == Code.REFUSED:
         return Refused(ack.text or "refused")
     return HandlerFailed(ack.text or "the handler there failed")
-
-
-def digest_of(fd: int, size: int) -> blake3:
-    """BLAKE3 of the first ``size`` bytes of a file; blocks. :raises OSError: the file has fewer."""
-    digest, at = blake3(), 0
-    while at < size:
-        block = os.pread(fd, min(1 << 20, size - at), at)
-        if not block:
-            raise OSError(f"the file has {at} bytes where {size} are due")
-        digest.update(block)
-        at += len(block)
-    return digest

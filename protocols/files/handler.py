@@ -224,7 +224,7 @@ class Files(ProtocolHandler):
         offer = offer_from_untrusted(header)
         if offer.offset > self._inbox.received(offer.transfer, offer.size):
             raise Malformed("the rest of a file whose beginning is not here")
-        return Sink(Fd(self._inbox.open_part(offer.transfer, offer.offset)), offer.offset)
+        return Sink(Fd(self._inbox.open_part(offer.transfer, offer.offset)), offer.offset, offer.size)
 
     def ended(self, end: StreamEnded) -> None:
         """A stream is over: ours, or one that we received."""

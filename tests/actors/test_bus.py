@@ -14,9 +14,9 @@ from thespian.actors import PoisonMessage
 
 from springline.actors import bus
 from springline.actors.lifecycle import Ask, Reply
-from springline.actors.wire import Fd, Mailbox, register
+from springline.actors.wire import Fd, Mailbox, alive, register
 from springline.errors import LocalFault, NotRunning
-from springline.tests.actors.stage import PATIENCE, App, Stage, all_end, ended, until
+from springline.tests.actors.stage import PATIENCE, App, Stage, all_end, until
 
 # -- talk ----------------------------------------------------------------------------------------------------------
 
@@ -200,14 +200,23 @@ def test_a_shutdown_ends_every_process_and_gives_everything_back(directory: str)
     assert len(tree) == 9  # with the logger
     assert set(psutil.Process().children()) == children  # nor is there a zombie of the admin's first process
     stage.close()
-    assert all(ended(process) for process in tree)
+    all_end(tree)
     assert fds() == before
+
+
+def test_a_directory_can_be_used_again_at_once(directory: str) -> None:
+    for _ in range(10):
+        stage = Stage(directory)
+        first = psutil.Process(stage.peer().process.ppid())
+        stage.close()
+        assert not alive(os.path.join(directory, "admin"))
+        all_end([first])
 
 
 def test_a_shutdown_with_many_children(stage: Stage) -> None:
     brood = stage.peer().brood(60)
     stage.close()
-    assert all(ended(each.process) for each in brood)
+    all_end(each.process for each in brood)
 
 
 def test_a_shutdown_with_a_hung_actor(stage: Stage) -> None:
@@ -216,8 +225,7 @@ def test_a_shutdown_with_a_hung_actor(stage: Stage) -> None:
     hung.tell("hang", 3600)
     psutil.Process(hung.process.pid).send_signal(signal.SIGKILL)
     stage.close()
-    assert ended(hung.process)
-    assert ended(child.process)
+    all_end([hung.process, child.process])
 
 
 def test_without_an_admin_requests_fail_at_once(stage: Stage) -> None:

@@ -75,7 +75,7 @@ def test_a_shutdown_returns_when_everybody_is_gone(app: App) -> None:
     app.process.stdin.write("\n")
     app.process.stdin.flush()
     assert app.said() == "shut down"
-    assert all(ended(process) for process in everybody)
+    all_end(everybody)
 
 
 def test_a_signal_to_the_terminal_does_not_reach_the_tree(app: App) -> None:
