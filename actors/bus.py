@@ -11,6 +11,8 @@ What differs from a stock base, and why:
 * Children are forked without multiprocessing's two sentinel pipes, which stay open in the parent and are inherited by
   every later child, and with a lifeline instead (``guard``).
 * The app is told at once when the whole tree is gone, and a request to a dead admin fails at once, not after 50 s.
+* The engine forgets children that die while it notes another one's death, and those that die before they said hello;
+  their parents were never told, and waited for them when they ended. Here every death is told.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import Any
 from thespian.actors import ActorAddress, ActorExitRequest, ActorSystem
 from thespian.system.addressManager import ActorLocalAddress
 from thespian.system.messages.multiproc import ChildMayHaveDied
-from thespian.system.multiprocCommon import multiprocessCommon
+from thespian.system.multiprocCommon import MultiProcReplicator, multiprocessCommon
 from thespian.system.timing import currentTime
 from thespian.system.transport import (
     ExternalInterfaceTransportInit,
@@ -57,8 +59,8 @@ DIRECTORY = "springline bus directory"
 
 ADMIN = "admin"
 
-LAST_PATIENCE = 10.0
-"""Seconds a shutdown waits for the last process to end, after the engine has said that it is done."""
+LAST_PATIENCE = 2.0
+"""Seconds a shutdown waits for the last process to end, after the engine has said that it is done, or given up."""
 
 _BATCH = 64
 """Datagrams taken at a time, so that a flood can't keep a process from its timers."""
@@ -390,36 +392,48 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
 
     def __init__(self, system: Any, logDefs: Any = None) -> None:
         system.capabilities.update({"Thespian ActorSystem Name": BASE, "Thespian ActorSystem Version": 1})
+        self._tree: guard.Tree | None = None
         super().__init__(system, logDefs)
 
     def _startAdmin(self, *args: Any) -> None:
-        """The engine's, with a pipe around the tree, and the admin's short-lived first process seen off."""
+        """The engine's, with a guard around the tree, and the admin's short-lived first process seen off."""
         self._forget_tree()
-        with guard.tree() as self.transport.tree_end:
-            super()._startAdmin(*args)
+        try:
+            with guard.Tree() as self._tree:
+                super()._startAdmin(*args)
+        except BaseException:
+            self._forget_tree()
+            raise
+        self.transport.tree_end = self._tree.end
         if _Popen.latest is not None:
             _Popen.latest.wait()
 
     def shutdown(self) -> None:
-        """The engine's, which returns when every process of the tree is at its end, and the directory free again."""
+        """The engine's; after that every process of the tree is at its end, and the directory free again."""
         try:
             with contextlib.suppress(NotRunning):
                 super().shutdown()
-            if self.transport.tree_end >= 0:
-                poll = select.poll()
-                poll.register(self.transport.tree_end, select.POLLIN)
-                if poll.poll(LAST_PATIENCE * 1000):
-                    while alive(path_of(self.adminAddr)):  # a process that ends closes one thing after another
-                        time.sleep(0.0005)
         finally:
             self.transport.close()
             self._forget_tree()
 
     def _forget_tree(self) -> None:
-        if self.transport.tree_end >= 0:
-            os.close(self.transport.tree_end)
-            self.transport.tree_end = -1
+        tree, self._tree, self.transport.tree_end = self._tree, None, -1
+        if tree is None:
+            return
+        if not tree.is_over(LAST_PATIENCE):
+            tree.cut()
+        if tree.is_over(LAST_PATIENCE):
+            while alive(path_of(self.adminAddr)):  # a process that ends closes one thing after another
+                time.sleep(0.0005)
+        tree.close()
 
+
+def _child_exited(_parent: Any, _child: ActorAddress) -> None:
+    """In place of the engine's, which drops every child found dead from its list, though one alone has been told."""
+
+
+MultiProcReplicator._childExited = _child_exited  # SIGCHLD keeps the list, and tells of each
 
 sys.modules[f"thespian.system.{BASE}"] = sys.modules[__name__]  # where the engine looks for its bases
 

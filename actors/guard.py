@@ -7,23 +7,25 @@ milliseconds. Leaving at once, without ceremony, is safe because every write of 
 A *stopped* process runs no thread; Linux can be asked to kill that one too (``prctl(2)``, ``PR_SET_PDEATHSIG``).
 
 The other way round, the app holds the read end of a pipe whose write end every process of the tree inherits: end of
-file there means that the last of them is gone.
+file there means that the last of them is gone. And each tree hangs on a lifeline of its own, which the app can cut.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
+import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 
 _PR_SET_PDEATHSIG = 1
 
 _own: tuple[int, int] | None = None
-"""This process's lifeline (read, write), once it has started a child."""
+"""The lifeline (read, write) that the next child gets, once there has been one."""
+
+_write_ends: set[int] = set()
+"""Of all of this process's lifelines: what its children must not hold."""
 
 _parents: int | None = None
 """Read end of the parent's lifeline, in a child."""
@@ -33,7 +35,7 @@ def extend() -> None:
     """Call in the parent, before it forks a child that shall not outlive it."""
     global _own
     if _own is None:
-        _own = os.pipe()
+        _own = _lifeline()
 
 
 def watch(*, adopted: bool = False) -> None:
@@ -47,17 +49,43 @@ def watch(*, adopted: bool = False) -> None:
         threading.Thread(target=_wait, args=(_parents,), name="guard", daemon=True).start()
 
 
-@contextlib.contextmanager
-def tree() -> Iterator[int]:
-    """What is forked inside the block, and forked by that in turn, is one tree.
+class Tree:
+    """One tree of processes, as the app that starts it sees it: what is forked inside the ``with`` block, and so on."""
 
-    Yields a descriptor, the caller's to close, that becomes readable when the last process of the tree has ended.
-    """
-    ended, held = os.pipe()
-    try:
-        yield ended
-    finally:
-        os.close(held)  # here only: the forked keep theirs, knowing nothing of it
+    def __init__(self) -> None:
+        self.end, self._held = os.pipe()
+        self._lifeline: tuple[int, int] | None = _lifeline()
+
+    def __enter__(self) -> Tree:
+        global _own
+        self._outer, _own = _own, self._lifeline
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        global _own
+        _own = self._outer
+        os.close(self._held)  # here only: the forked keep theirs, knowing nothing of it
+
+    def is_over(self, patience: float) -> bool:
+        """Wait up to ``patience`` seconds for the last process to end; whether it has."""
+        poll = select.poll()
+        poll.register(self.end, select.POLLIN)
+        return bool(poll.poll(patience * 1000))
+
+    def cut(self) -> None:
+        """End every process of the tree at once; does nothing the second time."""
+        if self._lifeline is not None:
+            read, write = self._lifeline
+            self._lifeline = None
+            _write_ends.discard(write)
+            os.close(write)
+            os.close(read)
+
+    def close(self) -> None:
+        """Cut it, and forget it: :attr:`end` is closed."""
+        self.cut()
+        os.close(self.end)
+        self.end = -1
 
 
 def _die_even_stopped() -> None:
@@ -70,15 +98,23 @@ def _wait(lifeline: int) -> None:
     os._exit(1)
 
 
+def _lifeline() -> tuple[int, int]:
+    read, write = os.pipe()
+    _write_ends.add(write)
+    return read, write
+
+
 def _in_child() -> None:
     global _own, _parents
+    for write in _write_ends:
+        os.close(write)
+    _write_ends.clear()
     if _own is None:  # a fork within a fork, as daemons do: the lifeline stays the one there is
         return
-    read, write = _own
-    os.close(write)
     if _parents is not None:
         os.close(_parents)
-    _own, _parents = None, read
+    _parents, _ = _own
+    _own = None
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -17,16 +17,22 @@ import os
 from pathlib import Path
 from uuid import UUID
 
-from springline.errors import LocalFault
+from springline.errors import LocalFault, Misuse
 from springline.store import atomic
 from springline.store.envelope import subkey
 
 
 class Layout:
-    """The paths of one data directory. :param data_dir: need not exist yet."""
+    """The paths of one data directory.
+
+    :param data_dir: need not exist yet. :raises Misuse: it begins with ``~`` and that home is unknown.
+    """
 
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
-        self.root = Path(data_dir).expanduser().absolute()
+        try:
+            self.root = Path(data_dir).expanduser().absolute()
+        except RuntimeError:
+            raise Misuse(f"there is no home directory for {data_dir}", "choose another --data-dir") from None
         self.device = self.root / "device.json"
         self.network = self.root / "network"
         self.connections = self.network / "connections"

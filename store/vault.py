@@ -2,7 +2,7 @@
 
 The rule: one owner, whole files, written before they count. Keys go to disk before the record that needs them and are
 erased after the record that revokes them, so a crash at any moment leaves a state that makes sense. A file that does
-not open falls back to its previous version.
+not open falls back to its previous version, which then counts again.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Vault:
     @classmethod
     def create(cls, layout: Layout, passphrase: bytes, name: str, strength: Strength, now: datetime) -> Vault:
         """Make a new identity. :raises Misuse: there is one already."""
-        if layout.device.exists():
+        if atomic.read(layout.device) is not None:
             raise Misuse(f"there is an identity in {layout.root} already", "choose another --data-dir")
         layout.prepare()
         identity = NetworkIdentity.new()
@@ -138,17 +138,19 @@ class Vault:
         """Remember a device the user has just paired, or renew it: how much it is trusted then stays.
 
         One that has expired or was revoked is trusted again, because pairing is the user's explicit word. The record is
-        written last; if that fails, the former key counts as before.
+        written last; if that fails, the former key counts as before. What is damaged of it is replaced.
 
         :param key: the relationship key, 32 bytes. :param addresses: best first.
-        :raises Misuse: it is this device. :raises Malformed: ``info`` does not hold.
+        :raises Misuse: it is this device. :raises Malformed: ``info`` does not hold. :raises Newer: a file of it is of
+            a newer version.
         """
         info.verify()
         peer = info.device_id
         if peer == self.identity.device_id:
             raise Misuse("a device can't be paired with itself")
         known = self.device(peer)
-        kept = self.preferences(peer)
+        _unless_damaged(lambda: self._read(peer, KEYS, sessions.decode))  # a newer version's is not written over
+        kept = _unless_damaged(lambda: self.preferences(peer)) or ConnectionConfig()
         for address in reversed(addresses):
             kept = kept.with_good_address(address)
         self._put_preferences(peer, kept)
@@ -282,8 +284,22 @@ def _renewed(known: PairedDevice | None, info: DeviceInfo, now: datetime) -> Pai
     return replace(known, info=info, trust=TrustLevel.TRUSTED if barred else known.trust, auto_connect=True)
 
 
+def _unless_damaged(read: Callable[[], Parsed]) -> Parsed | None:
+    """What is read, or None if it is damaged. :raises Newer: it is not damaged but of a newer version."""
+    try:
+        return read()
+    except Newer:
+        raise
+    except Damaged:
+        return None
+
+
 def _or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
-    """The file's contents, or its previous version's if it is damaged."""
+    """The file's contents, or its previous version's if it is damaged.
+
+    The previous version is put back: the next write would keep the damaged one in its place, and a crash or a failure
+    before the new one counts would then leave nothing that opens.
+    """
     try:
         return parse(blob)
     except Newer:
@@ -292,8 +308,9 @@ def _or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed]) -> P
         former = atomic.read(atomic.previous(path))
         if former is None:
             raise
-        try:
-            return parse(former)
-        except (Damaged, WrongPassphrase):
-            pass
+        with contextlib.suppress(Damaged, WrongPassphrase):
+            found = parse(former)
+            with contextlib.suppress(LocalFault):  # it can be read all the same
+                atomic.undo(path)
+            return found
         raise

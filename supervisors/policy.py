@@ -5,7 +5,9 @@ and the ends of processes into events, and actions into forks, messages and sign
 
 The meaning is OTP's. Children start in order, each when the one before is ready; stop in reverse order, each with a
 deadline and then SIGKILL. The end of a child restarts it, those after it, or all, by strategy; whoever must go first is
-stopped, last started first. Restarts are counted in a window; too many escalate, or quarantine the child.
+stopped, last started first. Restarts are counted in a window; too many escalate, or quarantine the child. Not as in
+OTP, a child that somebody outside has killed is restarted at the backoff's pace, but not counted: that it is killed
+says nothing about it, and giving it up would help whoever kills.
 
 Every child is in one of five phases::
 
@@ -44,7 +46,9 @@ class Child:
     :param generation: processes started so far. :param wanted: whether it shall run (again) when its turn comes.
     :param deadline: when its phase must be over. :param ping_at: when the next ping is due.
     :param unanswered: pings sent since the last pong.
-    :param failures: moments of its recent ends that called for a restart. :param killed: why we killed it, or ``""``.
+    :param failures: moments of its recent ends that called for a restart, for the backoff.
+    :param faults: those of them that nobody outside has caused, for the intensity.
+    :param killed: why we killed it, or ``""``.
     :param reason: why its last process ended.
     :param told: whether we had told it to stop: then its end is no failure.
     """
@@ -58,6 +62,7 @@ class Child:
     ping_at: float | None = None
     unanswered: int = 0
     failures: tuple[float, ...] = ()
+    faults: tuple[float, ...] = ()
     killed: str = ""
     told: bool = False
     quarantined: bool = False
@@ -110,12 +115,16 @@ class ChildReady:
 
 @dataclass(frozen=True, slots=True)
 class ChildExited:
-    """A child's process has ended."""
+    """A child's process has ended.
+
+    :param outside: somebody else killed it (a person, the system): that is no fault of the child's.
+    """
 
     name: str
     generation: int
     reason: str
     normal: bool
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,9 +329,10 @@ class _Turn:
         if child.removed:
             self.forget(child)
         elif child.wanted and not told and not self.state.stopping:
-            self.restart(child, event.normal and reason == event.reason, reason)
+            ours = reason != event.reason  # we killed it, and had a reason
+            self.restart(child, event.normal and not ours, event.outside and not ours, reason)
 
-    def restart(self, child: Child, normal: bool, reason: str) -> None:
+    def restart(self, child: Child, normal: bool, outside: bool, reason: str) -> None:
         """A child ended that nobody had told to: does it come back, and with whom?"""
         rule = child.spec.restart
         if rule is Restart.TEMPORARY or (rule is Restart.TRANSIENT and normal):
@@ -330,10 +340,13 @@ class _Turn:
             return
         horizon = self.now - self.state.spec.period
         failures = (*(moment for moment in child.failures if moment > horizon), self.now)
-        child = replace(child, failures=failures)
-        restarts = (*(moment for moment in self.state.restarts if moment > horizon), self.now)
+        faults = tuple(moment for moment in child.faults if moment > horizon)
+        restarts = tuple(moment for moment in self.state.restarts if moment > horizon)
+        if not outside:
+            faults, restarts = (*faults, self.now), (*restarts, self.now)
+        child = replace(child, failures=failures, faults=faults)
         self.state = replace(self.state, restarts=restarts)
-        if self.excessive(child):
+        if not outside and self.excessive(child):
             self.exceed(child, reason)
             return
         pause = self.state.spec.backoff.delay(len(failures), self.random)
@@ -347,7 +360,7 @@ class _Turn:
         intensity = self.state.spec.intensity
         if intensity is None:
             return False
-        counted = child.failures if self.state.spec.excess is Excess.QUARANTINE else self.state.restarts
+        counted = child.faults if self.state.spec.excess is Excess.QUARANTINE else self.state.restarts
         return len(counted) > intensity
 
     def exceed(self, child: Child, reason: str) -> None:

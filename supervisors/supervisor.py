@@ -36,6 +36,9 @@ ROOT = "node"
 """Name of the node's root supervisor, whose children go by their own names."""
 
 
+_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+
+
 @dataclass(frozen=True, slots=True)
 class Supervise:
     """Start and watch one more child. → None, once it is being started."""
@@ -145,7 +148,8 @@ class Supervisor(Shell):
             del self._running[name]
             sweep(self.bus_directory, running.process.pid)
             reason, normal = _why(running)
-            self._feed(policy.ChildExited(name, running.generation, reason, normal))
+            outside = running.farewell is None and running.process.exitcode in _OUTSIDE
+            self._feed(policy.ChildExited(name, running.generation, reason, normal, outside))
 
     @receives(_Tick)
     def _tick(self, message: _Tick, sender: Sender) -> None:

@@ -21,9 +21,13 @@ from springline.protocols.echo.handler import Echo
 from springline.protocols.files.handler import Files, FilesArgs
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.pairing.actor import Pairing, PairingArgs
+from springline.supervisors.backoff import Backoff
 from springline.supervisors.connections import ConnectionManager
 from springline.supervisors.spec import ChildSpec, Excess, SupervisorSpec
 from springline.supervisors.supervisor import Supervisor
+
+PACE = Backoff(free=20, base=0.05, factor=1.5, cap=1.0)
+"""How restarts are paced: what a node is made of must be back soon, and a fork a second hurts nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,16 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
         ChildSpec(Files.protocol, Files, FilesArgs(args.incoming)),
         *(ChildSpec(handler.protocol, handler, given) for handler, given in args.handlers),
     )
+    transports = (ChildSpec("tcp", TcpTransport, args.tcp),)
     return SupervisorSpec(
         children=(
             ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),
             ChildSpec("events", EventHub),
-            ChildSpec("protocols", Supervisor, SupervisorSpec(handlers, excess=Excess.QUARANTINE)),
-            ChildSpec("transports", Supervisor, SupervisorSpec((ChildSpec("tcp", TcpTransport, args.tcp),))),
+            ChildSpec("protocols", Supervisor, SupervisorSpec(handlers, backoff=PACE, excess=Excess.QUARANTINE)),
+            ChildSpec("transports", Supervisor, SupervisorSpec(transports, backoff=PACE)),
             ChildSpec("pairing", Pairing, PairingArgs()),
             ChildSpec("connections", ConnectionManager, ConnectionManager.spec()),
         ),
-        intensity=30,
-        period=10.0,
+        intensity=20,
+        backoff=PACE,
     )

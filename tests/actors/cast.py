@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -30,8 +31,8 @@ class Peer(Actor):  # type: ignore[misc]
         elif isinstance(message, ActorSystemMessage):
             pass
         elif isinstance(message, Ask):
-            value = self.do(*message.body)
-            self.send(sender, Reply(message.id, value))
+            what: Any = message.body
+            self.send(sender, Reply(message.id, self.do(*what)))
         else:
             self.do(*message)
 
@@ -75,7 +76,14 @@ class Peer(Actor):  # type: ignore[misc]
 
     def start_child(self) -> int:
         """The process that the bus's own helper names."""
+        child, process = bus.start_child(self, Peer)
+        self.children.append(child)
+        return int(process.pid)
+
+    def start_child_and_stop_it(self) -> int:
+        """Before it can say hello."""
         _, process = bus.start_child(self, Peer)
+        os.kill(process.pid, signal.SIGSTOP)
         return int(process.pid)
 
     def child_pids(self) -> list[int]:

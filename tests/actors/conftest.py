@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from springline.tests.actors.stage import App, Stage, all_end, private_directory
+from springline.actors.wire import Mailbox
+from springline.tests.actors.stage import App, NewMailbox, Stage, all_end, private_directory
 
 
 @pytest.fixture
@@ -33,3 +34,17 @@ def app(directory: str) -> Iterator[App]:
     finally:
         app.close()
         all_end(everybody)
+
+
+@pytest.fixture
+def mailbox(directory: str) -> Iterator[NewMailbox]:
+    """Makes mailboxes in the directory, and closes them."""
+    made: list[Mailbox] = []
+
+    def make(name: str | None = None) -> Mailbox:
+        made.append(Mailbox(directory, name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

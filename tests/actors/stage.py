@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -17,9 +19,12 @@ import psutil
 
 from springline.actors import bus
 from springline.actors.endpoint import Client
+from springline.actors.wire import Mailbox
 from springline.tests.actors.cast import Peer
 
 PATIENCE = 30.0
+
+NewMailbox = Callable[..., Mailbox]
 
 
 def until(holds: Callable[[], Any], what: str) -> Any:
@@ -59,6 +64,41 @@ def private_directory() -> Iterator[str]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def received(mailbox: Mailbox) -> list[Any]:
+    """All that has arrived."""
+    messages = []
+    while (got := mailbox.receive()) is not None:
+        messages.append(got[1])
+    return messages
+
+
+def flush(mailbox: Mailbox) -> int:
+    """Send what can be sent now; how many targets can take something."""
+    poll = select.poll()
+    for fd in mailbox.pending():
+        poll.register(fd, select.POLLOUT)
+    ready = poll.poll(0)
+    for fd, _ in ready:
+        mailbox.flush(fd)
+    return len(ready)
+
+
+def open_fds() -> int:
+    """How many descriptors this process has."""
+    gc.collect()
+    return len(os.listdir("/dev/fd"))
+
+
+class Bomb:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
 
 
 class Actor:

@@ -77,10 +77,10 @@ def test_an_ask_is_answered(client: Client, other: Mailbox) -> None:
     def answer() -> None:
         sender, ask = wait_for(other)
         assert isinstance(ask, Ask)
-        other.send(sender, Reply(ask.id, ask.body * 2))
+        other.send(sender, Reply(ask.id, [ask.body]))
 
     with meanwhile(answer):
-        assert client.ask(other.path, 21, PATIENCE) == 42
+        assert client.ask(other.path, 21, PATIENCE) == [21]
 
 
 def test_an_error_as_answer_is_raised(client: Client, other: Mailbox) -> None:

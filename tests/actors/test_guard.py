@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import select
+import signal
 import sys
 
 import psutil
 import pytest
 
 from springline.actors import guard
-from springline.tests.actors.stage import App, all_end, ended, until
+from springline.tests.actors.stage import PATIENCE, App, all_end, ended, until
 
 
 def family(app: App) -> tuple[psutil.Process, psutil.Process]:
@@ -82,9 +82,9 @@ def test_a_signal_to_the_terminal_does_not_reach_the_tree(app: App) -> None:
     assert all(os.getsid(process.pid) != os.getsid(app.process.pid) for process in app.tree())
 
 
-def test_the_end_of_a_tree_is_the_end_of_its_last_process() -> None:
+def test_a_tree_ends_with_its_last_process() -> None:
     read, write = os.pipe()
-    with guard.tree() as end:
+    with guard.Tree() as tree:
         child = os.fork()
         if child == 0:
             os.close(write)
@@ -92,11 +92,30 @@ def test_the_end_of_a_tree_is_the_end_of_its_last_process() -> None:
                 os.read(read, 1)  # outlives the one that forked it
             os._exit(0)
     os.waitpid(child, 0)
-    assert not select.select([end], [], [], 0)[0]
+    assert not tree.is_over(0)
     os.close(write)
-    assert select.select([end], [], [], 30)[0] == [end]
-    for fd in (read, end):
-        os.close(fd)
+    assert tree.is_over(PATIENCE)
+    tree.close()
+    os.close(read)
+
+
+def test_a_tree_that_is_cut_ends_and_another_does_not() -> None:
+    trees, children = [], []
+    for _ in range(2):
+        with guard.Tree() as tree:
+            trees.append(tree)
+            children.append(os.fork())
+            if children[-1] == 0:
+                guard.watch()
+                signal.pause()
+    one, other = trees
+    one.cut()
+    assert one.is_over(PATIENCE)
+    assert not other.is_over(0)
+    other.close()
+    one.close()
+    for child in children:
+        os.waitpid(child, 0)
 
 
 def test_children_die_that_had_not_said_hello_yet(app: App) -> None:

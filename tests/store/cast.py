@@ -7,9 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from springline.store import atomic
 from springline.store.atomic import Calls
+from springline.store.devices import PairedDevice
 from springline.store.envelope import Strength
 from springline.store.identity import DeviceInfo, NetworkIdentity
 from springline.store.layout import Layout
@@ -43,6 +45,27 @@ def new_vault(folder: Path) -> Vault:
 def reopened(vault: Vault) -> Vault:
     """The same store, as another process finds it."""
     return Vault.unlock_with(vault.layout, vault.unlock_key)
+
+
+ONE, TWO = info(1).device_id, info(2).device_id
+HERE, THERE = "10.0.0.1:7000", "host-of-a-friend.example:7001"
+
+
+def pair(vault: Vault, number: int, secret: int | None = None, *addresses: str) -> PairedDevice:
+    """Pair the device with that number."""
+    return vault.pair(info(number), key(number if secret is None else secret), addresses, NOW)
+
+
+def folder_of(vault: Vault, peer: UUID) -> Path:
+    """The folder that appears for a peer, without asking the vault for its keys."""
+    return vault.layout.connection(vault._data_key, peer)
+
+
+def damage(path: Path, at: int = -1) -> None:
+    """Flip one bit."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -156,6 +156,19 @@ def test_erase_overwrites_and_removes_everything_in_a_folder(tmp_path: Path) -> 
     atomic.erase(folder)  # nothing to do
 
 
+def test_what_cannot_be_overwritten_is_removed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    atomic.write(tmp_path / "peer" / "keys", b"secret")
+    atomic.write(tmp_path / "peer" / "keys", b"secret too")
+
+    def full(*args: object) -> int:  # a copying file system without room refuses to write over, but not to remove
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic, "calls", atomic.Calls(write=full))
+    atomic.erase(tmp_path / "peer")
+    assert files(tmp_path) == {}
+    assert not (tmp_path / "peer").exists()
+
+
 def test_tidy_removes_what_a_crash_has_left_and_nothing_else(tmp_path: Path) -> None:
     for _ in crashes(lambda: atomic.write(tmp_path / "file", b"data"), lambda: None):
         pass

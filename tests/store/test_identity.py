@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -26,8 +28,18 @@ from springline.tests.store.cast import identity, info
 
 names = st.text(min_size=1, max_size=MOST_NAME).filter(lambda name: any(c.isalnum() for c in name)).map(clean_name)
 addresses = st.lists(st.text("abc.:[]0123456789", max_size=MOST_ADDRESS), max_size=MOST_ADDRESSES).map(tuple)
+cbor_only: list[Any] = [
+    *(cbor2.undefined, cbor2.CBORSimpleValue(99), cbor2.CBORTag(4711, b"")),
+    *(Decimal("NaN"), datetime.fromtimestamp(0, UTC), frozenset((1, 2)), UUID(int=0)),
+]
 values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=70) | st.binary(max_size=70),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=70)
+    | st.binary(max_size=70)
+    | st.sampled_from(cbor_only),
     lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
     max_leaves=25,
 )

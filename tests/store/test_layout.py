@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from springline.errors import LocalFault
+from springline.errors import LocalFault, Misuse
 from springline.store.layout import Layout
 from springline.tests.store.cast import info, key
 
@@ -43,3 +43,8 @@ def test_a_place_that_is_no_folder_is_said_plainly(tmp_path: Path) -> None:
     for root in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(LocalFault, match="data directory"):
             Layout(root).prepare()
+
+
+def test_a_home_that_nobody_has_is_said_plainly() -> None:
+    with pytest.raises(Misuse, match="home"):
+        Layout("~nobody-of-that-name/data")

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from uuid import UUID
 
 import pytest
 
@@ -22,35 +21,25 @@ from springline.store.layout import Layout
 from springline.store.preferences import ConnectionConfig
 from springline.store.vault import Vault
 from springline.tests.store.cast import (
+    HERE,
     LATER,
     NOW,
+    ONE,
     PASSPHRASE,
+    THERE,
+    TWO,
+    damage,
     files,
+    folder_of,
     info,
     interrupted,
     key,
     new_vault,
+    pair,
     reopened,
 )
 
-ONE, TWO = info(1).device_id, info(2).device_id
-HERE, THERE = "10.0.0.1:7000", "host-of-a-friend.example:7001"
 MOST_CALLS = 60
-
-
-def pair(vault: Vault, number: int, secret: int | None = None, *addresses: str) -> PairedDevice:
-    return vault.pair(info(number), key(number if secret is None else secret), addresses, NOW)
-
-
-def folder_of(vault: Vault, peer: UUID) -> Path:
-    """The folder that appears for a peer, without asking the vault for its keys."""
-    return vault.layout.connection(vault._data_key, peer)
-
-
-def damage(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
 
 
 # -- opening -----------------------------------------------------------------------------------------------------------
@@ -107,7 +96,8 @@ def test_a_damaged_identity_falls_back_to_its_former_version(vault: Vault, part:
     data = path.read_bytes()
     path.write_bytes(data.replace(b'"salt": "', b'"salt": "A', 1) if part == "header" else data[:-20])
     assert [device.info.device_id for device in Vault.unlock(vault.layout, PASSPHRASE).devices()] == [ONE]
-    atomic.previous(path).write_bytes(b"junk")
+    for version in (path, atomic.previous(path)):
+        version.write_bytes(b"junk")
     with pytest.raises(Damaged):
         Vault.unlock(vault.layout, PASSPHRASE)
 

@@ -256,6 +256,31 @@ def test_quarantine_leaves_the_siblings_alone_and_can_be_lifted() -> None:
     assert set(world.live) == {"a", "b", "c"}
 
 
+@pytest.mark.parametrize("excess", Excess)
+def test_a_child_killed_from_outside_is_paced_but_never_given_up(excess: Excess) -> None:
+    pacing = Backoff(free=2, base=1.0, factor=2.0, cap=4.0, jitter=0.0)
+    world = World(SupervisorSpec((spec("a"),), intensity=1, period=1000.0, backoff=pacing, excess=excess)).begin()
+    for _ in range(20):
+        world.feed(ChildExited("a", world.live.pop("a"), "killed by SIGKILL", False, outside=True))
+        child = world.state.child("a")
+        assert child is not None
+        assert child.phase is Phase.PAUSED
+        world.settle()
+    for _ in range(2):  # but its own faults still count
+        world.exit("a")
+        world.settle()
+    assert "a" not in world.live
+
+
+def test_one_we_killed_for_hanging_is_at_fault() -> None:
+    world = World(SupervisorSpec((spec("a"),), intensity=0)).begin()
+    for _ in range(3):
+        world.wait(5.0)
+    assert "kill a" in world.take_log()
+    world.feed(ChildExited("a", world.live.pop("a"), "killed by SIGKILL", False, outside=True))
+    assert world.finished
+
+
 def test_backoff_paces_restarts_and_never_gives_up() -> None:
     pacing = Backoff(free=2, base=1.0, factor=2.0, cap=4.0, jitter=0.0)
     world = World(SupervisorSpec((spec("a"),), intensity=None, period=1000.0, backoff=pacing)).begin()
