@@ -154,6 +154,7 @@ class Supervisor(Shell):
     @receives(_Tick)
     def _tick(self, message: _Tick, sender: Sender) -> None:
         self._armed = float("inf")
+        self.child_exited("")  # should a death ever go untold, it is seen here
         self._feed(policy.TimerDue())
 
     @receives(Supervise)
