@@ -9,6 +9,7 @@ import threading
 import time
 from typing import Any
 
+import psutil
 from thespian.actors import Actor, ActorExitRequest, ActorSystemMessage, ChildActorExited
 
 from springline.actors import bus
@@ -85,6 +86,20 @@ class Peer(Actor):  # type: ignore[misc]
         _, process = bus.start_child(self, Peer)
         os.kill(process.pid, signal.SIGSTOP)
         return int(process.pid)
+
+    def lose_one_while_another_is_noted(self) -> None:
+        """Kill the first child, and the second while the engine notes the first one's death."""
+        first, second = self.child_pids()
+        transport = self._myRef.transport
+
+        def lose_second(*_: Any) -> None:
+            del transport.deadAddress
+            os.kill(second, signal.SIGKILL)
+            while psutil.Process(second).status() != psutil.STATUS_ZOMBIE:
+                time.sleep(0.001)
+
+        transport.deadAddress = lose_second
+        os.kill(first, signal.SIGKILL)
 
     def child_pids(self) -> list[int]:
         return [child.childProc.pid for child in self._myRef._child_procs]

@@ -144,14 +144,21 @@ def test_a_parent_is_told_of_a_child_that_left(stage: Stage) -> None:
     until(lambda: parent("exit_count"), "the parent is told")
 
 
+def test_a_parent_is_told_of_a_child_that_dies_while_it_notes_another(stage: Stage) -> None:
+    parent = stage.peer()
+    parent.brood(2)
+    parent.tell("lose_one_while_another_is_noted")
+    until(lambda: parent("exit_count") == 2, "the parent is told of both")
+    parent.tell("leave")  # it would wait for a child it was not told of
+    all_end([parent.process])
+
+
 def test_a_parent_is_told_of_each_of_many_that_die_at_once(stage: Stage) -> None:
     parent = stage.peer()
     parent.brood(25)
     for pid in parent("child_pids"):
         os.kill(pid, signal.SIGKILL)
     until(lambda: parent("exit_count") == 25, "the parent is told of each")
-    parent.tell("leave")  # it would wait for a child it was not told of
-    all_end([parent.process])
 
 
 def test_a_parent_is_told_of_a_child_killed_before_it_said_hello(stage: Stage) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -148,26 +147,22 @@ def test_the_list_of_names(mailbox: NewMailbox, directory: str) -> None:
     assert registered(os.path.join(directory, "missing")) == []
 
 
-def test_a_name_is_never_missing_while_it_changes_hands(mailbox: NewMailbox, directory: str) -> None:
-    a, one, two = mailbox(), mailbox(), mailbox()
-    register(directory, "keystore", one.path)
-    stop = threading.Event()
+def test_a_name_is_never_missing_while_it_changes_hands(
+    mailbox: NewMailbox, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, old, new = mailbox(), mailbox(), mailbox()
+    register(directory, "keystore", old.path)
+    replace = os.replace
 
-    def change() -> None:
-        while not stop.is_set():
-            register(directory, "keystore", two.path)
-            register(directory, "keystore", one.path)
+    def watched(source: str, target: str) -> None:
+        assert a.send("keystore", "before") is Sent.DONE
+        replace(source, target)
+        assert a.send("keystore", "after") is Sent.DONE
 
-    changing = threading.Thread(target=change)
-    changing.start()
-    try:
-        for _ in range(500):
-            assert a.send("keystore", 1) is not Sent.DEAD
-            received(one)
-            received(two)
-    finally:
-        stop.set()
-        changing.join()
+    monkeypatch.setattr(os, "replace", watched)
+    register(directory, "keystore", new.path)
+    assert received(old) == ["before"]
+    assert received(new) == ["after"]
 
 
 def test_what_the_dead_left_is_swept(mailbox: NewMailbox, directory: str) -> None:
