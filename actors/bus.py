@@ -49,7 +49,7 @@ from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
 
 from springline.actors import guard
 from springline.actors.wire import Datagram, Mailbox, Sent, alive, check_directory, encode
-from springline.errors import NotRunning
+from springline.errors import LocalFault, NotRunning
 
 BASE = "springlineBus"
 """Name of this system base, as given to ``ActorSystem``."""
@@ -139,9 +139,21 @@ def start_child(actor: Any, kind: type) -> tuple[ActorAddress, Any]:
     """Start a child of ``actor``; its address, and its process (``pid``, ``is_alive()``, ``exitcode``).
 
     The engine keeps the process to itself, but a supervisor must be able to see and end one that answers no message.
+
+    :raises LocalFault: the system has no process left; the engine itself would say nothing.
     """
+    engine = actor._myRef
+    before = getattr(engine, "_child_procs", [])[-1:]
     child = actor.createActor(kind)
-    return child, actor._myRef._child_procs[-1].childProc
+    started = getattr(engine, "_child_procs", [])[-1:]
+    if not started or started == before:
+        raise LocalFault(f"no process could be started for {kind.__name__}", "see engine.log beside the bus")
+    return child, started[0].childProc
+
+
+def catch_up(actor: Any) -> None:
+    """Take in what has reached ``actor``, so that it comes before what the actor now sends itself."""
+    actor._myRef.transport._take()
 
 
 # -- the transport -------------------------------------------------------------------------------------------------
@@ -446,7 +458,6 @@ def start_system(directory: str) -> ActorSystem:
     :param directory: see ``wire.check_directory``.
     :raises LocalFault: it is not private, or its path is too long.
     """
-    check_directory(directory)
     directory = os.path.realpath(directory)
     os.environ["THESPLOG_FILE"] = os.path.join(directory, "engine.log")
     return ActorSystem(BASE, {DIRECTORY: directory}, transientUnique=True)

@@ -40,8 +40,11 @@ def failures_told() -> Iterator[None]:
         hint = f" [dim]({escape(error.hint)})[/]" if error.hint else ""
         err.print(f"[red]springline:[/] {escape(error.message)}{hint}", soft_wrap=True)
         raise typer.Exit(2 if isinstance(error, Misuse) else 1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has had enough
         raise typer.Exit(0) from None
+    except OSError as error:  # what the system says of a path that nobody could use
+        err.print(f"[red]springline:[/] {escape((error.strerror or str(error)).lower())}", soft_wrap=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

@@ -8,6 +8,7 @@ not open falls back to its previous version, which then counts again.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -30,6 +31,8 @@ from springline.store.sessions import EncryptedSessionKeys
 KEYS = "session_keys"
 PREFERENCES = "preferences"
 IDENTITY = "identity"
+
+log = logging.getLogger("springline.store")
 
 Parsed = TypeVar("Parsed")
 
@@ -310,6 +313,7 @@ def _or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed]) -> P
             raise
         with contextlib.suppress(Damaged, WrongPassphrase):
             found = parse(former)
+            log.warning("%s was damaged: its previous version counts, and the last change to it is lost", path.name)
             with contextlib.suppress(LocalFault):  # it can be read all the same
                 atomic.undo(path)
             return found

@@ -41,5 +41,8 @@ class Backoff:
         """
         if failures <= self.free:
             return 0.0
-        pause = min(self.cap, self.base * self.factor ** min(failures - self.free - 1, 64))
+        try:
+            pause = min(self.cap, self.base * self.factor ** (failures - self.free - 1))
+        except OverflowError:
+            pause = self.cap
         return pause * (1 - self.jitter * random)

@@ -43,19 +43,22 @@ class Phase(Enum):
 class Child:
     """One child's state. Times are monotonic seconds.
 
-    :param generation: processes started so far. :param wanted: whether it shall run (again) when its turn comes.
+    :param generation: of its latest process; never used twice under a name. :param starts: processes started so far.
+    :param wanted: whether it shall run (again) when its turn comes.
     :param deadline: when its phase must be over. :param ping_at: when the next ping is due.
     :param unanswered: pings sent since the last pong.
     :param failures: moments of its recent ends that called for a restart, for the backoff.
     :param faults: those of them that nobody outside has caused, for the intensity.
     :param killed: why we killed it, or ``""``.
     :param reason: why its last process ended.
+    :param due: whether it must stop, when its turn comes, before its group restarts.
     :param told: whether we had told it to stop: then its end is no failure.
     """
 
     spec: ChildSpec
     phase: Phase = Phase.DOWN
     generation: int = 0
+    starts: int = 0
     wanted: bool = True
     pid: int = 0
     deadline: float | None = None
@@ -64,6 +67,7 @@ class Child:
     failures: tuple[float, ...] = ()
     faults: tuple[float, ...] = ()
     killed: str = ""
+    due: bool = False
     told: bool = False
     quarantined: bool = False
     removed: bool = False
@@ -80,7 +84,7 @@ class State:
     """A supervisor's whole state: its spec, its children in start order, its recent restarts.
 
     :param ready: whether all children have been up once. :param stopping: whether the supervisor is ending, and why.
-    :param draining: whether children are being stopped before a group restart.
+    :param finished: whether it has ended. :param forgotten: the highest generation of a child that is no more.
     """
 
     spec: SupervisorSpec
@@ -89,7 +93,8 @@ class State:
     ready: bool = False
     stopping: str = ""
     escalating: bool = False
-    draining: bool = False
+    finished: bool = False
+    forgotten: int = 0
 
     def child(self, name: str) -> Child | None:
         """The child of that name."""
@@ -321,12 +326,12 @@ class _Turn:
         child = self.current(event.name, event.generation)
         if child is None:
             return
-        told, reason = child.told, child.killed or event.reason
+        told, reason = child.told or child.due, child.killed or event.reason
         self.announce(What.EXITED, child, reason)
-        child = replace(child, phase=Phase.DOWN, pid=0, deadline=None, ping_at=None, killed="", told=False)
+        child = replace(child, phase=Phase.DOWN, pid=0, deadline=None, ping_at=None, killed="", due=False, told=False)
         child = replace(child, reason=reason)
         self.put(child)
-        if child.removed:
+        if child.removed or child.spec.restart is Restart.TEMPORARY:
             self.forget(child)
         elif child.wanted and not told and not self.state.stopping:
             ours = reason != event.reason  # we killed it, and had a reason
@@ -334,8 +339,7 @@ class _Turn:
 
     def restart(self, child: Child, normal: bool, outside: bool, reason: str) -> None:
         """A child ended that nobody had told to: does it come back, and with whom?"""
-        rule = child.spec.restart
-        if rule is Restart.TEMPORARY or (rule is Restart.TRANSIENT and normal):
+        if child.spec.restart is Restart.TRANSIENT and normal:
             self.put(replace(child, wanted=False))
             return
         horizon = self.now - self.state.spec.period
@@ -353,7 +357,7 @@ class _Turn:
         self.put(replace(child, phase=Phase.PAUSED, deadline=self.now + pause))
         self.announce(What.RESTARTING, child, f"in {pause:.2f} s: {reason}")
         for other in self.affected(child):
-            self.stop(other, again=True)
+            self.involve(other)
 
     def excessive(self, child: Child) -> bool:
         """Whether restarts exceed the intensity; a quarantine counts each child for itself."""
@@ -373,25 +377,34 @@ class _Turn:
         self.end(f"{child.spec.name} keeps failing: {reason}", escalating=True)
 
     def affected(self, child: Child) -> Iterable[Child]:
-        """The siblings that go with it, last started first."""
+        """The siblings that go with it."""
         names = [other.spec.name for other in self.state.children]
-        after = self.state.children[names.index(child.spec.name) + 1 :]
         match self.state.spec.strategy:
             case Strategy.ONE_FOR_ONE:
                 return ()
             case Strategy.REST_FOR_ONE:
-                return tuple(reversed(after))
+                return self.state.children[names.index(child.spec.name) + 1 :]
             case Strategy.ONE_FOR_ALL:
-                return tuple(other for other in reversed(self.state.children) if other.spec.name != child.spec.name)
+                return tuple(other for other in self.state.children if other.spec.name != child.spec.name)
+
+    def involve(self, child: Child) -> None:
+        """It goes with its group: what runs must stop first; what waits or has finished starts with the others."""
+        if child.quarantined or child.removed:
+            return
+        if child.running:
+            self.put(replace(child, due=True))
+        else:
+            self.put(replace(child, phase=Phase.DOWN, deadline=None, wanted=True))
 
     def on_add(self, spec: ChildSpec) -> None:
         known = self.state.child(spec.name)
         if known is not None and not (known.quarantined or not (known.wanted or known.running)):
             raise Misuse(f"there is a child named {spec.name} already", "choose another name, or remove it first")
         if known is not None:  # one that stays down is given another chance, with the new spec
-            self.put(Child(spec, generation=known.generation))
+            self.put(Child(spec, generation=known.generation, starts=known.starts))
         else:
-            self.state = replace(self.state, children=(*self.state.children, Child(spec)))
+            child = Child(spec, generation=self.state.forgotten)
+            self.state = replace(self.state, children=(*self.state.children, child))
 
     def on_remove(self, name: str) -> None:
         child = self.state.child(name)
@@ -399,13 +412,14 @@ class _Turn:
             raise Misuse(f"there is no child named {name}")
         self.put(replace(child, removed=True, wanted=False))
         if child.running:
-            self.stop(self.state.child(name) or child, again=False)
+            self.stop(self.state.child(name) or child)
         else:
             self.forget(child)
 
     def forget(self, child: Child) -> None:
         children = tuple(other for other in self.state.children if other.spec.name != child.spec.name)
-        self.state = replace(self.state, children=children)
+        forgotten = max(self.state.forgotten, child.generation)
+        self.state = replace(self.state, children=children, forgotten=forgotten)
         self.announce(What.REMOVED, child)
 
     def end(self, reason: str, *, escalating: bool) -> None:
@@ -429,7 +443,7 @@ class _Turn:
                 self.announce(What.LATE, child)
                 self.kill(child, f"not ready in {child.spec.start_deadline:g} s")
             case Phase.STOPPING:
-                self.kill(child, child.killed or f"did not stop in {child.spec.stop_deadline:g} s")
+                self.kill(child, child.killed or f"did not stop in {child.spec.stop_patience:g} s")
 
     def ping(self, child: Child) -> None:
         if child.unanswered >= child.spec.ping_misses:
@@ -448,16 +462,11 @@ class _Turn:
 
     # -- moving on -------------------------------------------------------------------------------------------------
 
-    def stop(self, child: Child, *, again: bool) -> None:
-        """Ask a child to end; ``again``: it is started anew when its turn comes."""
-        if child.quarantined or not (child.wanted or child.removed):
-            return
-        if child.phase is Phase.PAUSED:
-            self.put(replace(child, phase=Phase.DOWN, deadline=None, wanted=again))
-        elif child.phase in (Phase.STARTING, Phase.UP):
-            until = self.now + child.spec.stop_deadline
-            wanted = again and child.wanted and child.spec.restart is not Restart.TEMPORARY
-            self.put(replace(child, phase=Phase.STOPPING, deadline=until, ping_at=None, wanted=wanted, told=True))
+    def stop(self, child: Child) -> None:
+        """Ask a child that runs to end."""
+        if child.phase is not Phase.STOPPING:
+            until = self.now + child.spec.stop_patience
+            self.put(replace(child, phase=Phase.STOPPING, deadline=until, ping_at=None, told=True))
             self.actions.append(StopChild(child.spec.name))
 
     def advance(self) -> None:
@@ -473,14 +482,14 @@ class _Turn:
 
     def advance_start(self) -> None:
         grouped = self.state.spec.strategy is not Strategy.ONE_FOR_ONE
-        if grouped and any(child.phase is Phase.STOPPING for child in self.state.children):
+        if grouped and self.stop_last(child for child in self.state.children if child.due or child.told):
             return  # a group restarts when all of it has stopped
         one_at_a_time = grouped or (self.state.spec.in_order and not self.state.ready)
         for child in self.state.children:
             if child.wanted and child.phase is Phase.DOWN and not child.quarantined:
                 self.start(child)
             started = self.state.child(child.spec.name)
-            waiting = started is not None and started.phase in (Phase.STARTING, Phase.PAUSED)
+            waiting = started is not None and started.wanted and started.phase is not Phase.UP
             if one_at_a_time and waiting:
                 return
         if not self.state.ready and all(c.phase is Phase.UP or not c.wanted for c in self.state.children):
@@ -490,16 +499,22 @@ class _Turn:
     def start(self, child: Child) -> None:
         generation = child.generation + 1
         until = self.now + child.spec.start_deadline
-        self.put(replace(child, phase=Phase.STARTING, generation=generation, deadline=until))
+        starting = replace(child, phase=Phase.STARTING, generation=generation, starts=child.starts + 1, deadline=until)
+        self.put(starting)
         self.actions.append(StartChild(child.spec, generation))
 
+    def stop_last(self, children: Iterable[Child]) -> bool:
+        """Stop the last started of those that run, or all of them if order does not matter; whether any runs."""
+        running = [child for child in children if child.running]
+        for child in running[-1:] if self.state.spec.in_order else running[::-1]:
+            self.stop(child)
+        return bool(running)
+
     def advance_stop(self) -> None:
-        for child in reversed(self.state.children):
+        for child in self.state.children:
             if child.phase is Phase.PAUSED:
                 self.put(replace(child, phase=Phase.DOWN, deadline=None))
-            elif child.phase in (Phase.STARTING, Phase.UP):
-                self.stop(child, again=False)
-                return
-            elif child.phase is Phase.STOPPING:
-                return
+        if self.stop_last(self.state.children) or self.state.finished:
+            return
+        self.state = replace(self.state, finished=True)
         self.actions.append(Finished(self.state.stopping, not self.state.escalating))

@@ -81,6 +81,14 @@ class ChildSpec:
         _check(pinged, f"ping_every of {self.name}", "more than 0 seconds, or None")
         _check(self.ping_misses >= 1, f"ping_misses of {self.name}", "at least 1")
 
+    @property
+    def stop_patience(self) -> float:
+        """Seconds until SIGKILL: for a subtree never less than its own children may take, and one more."""
+        if not isinstance(self.args, SupervisorSpec) or not self.args.children:
+            return self.stop_deadline
+        each = [child.stop_patience for child in self.args.children]
+        return max(self.stop_deadline, 1 + (sum(each) if self.args.in_order else max(each)))
+
 
 @dataclass(frozen=True, slots=True)
 class SupervisorSpec:
@@ -88,7 +96,8 @@ class SupervisorSpec:
 
     :param intensity: restarts allowed within ``period`` seconds, or None for any number.
     :param period: also the window in which failures count for the backoff.
-    :param in_order: start each child only when the one before is ready; otherwise all at once (one_for_one only).
+    :param in_order: start each child only when the one before is ready, and stop it only when the one after has ended;
+        otherwise all at once (one_for_one only).
     :raises Misuse: a value makes no sense; the message says which.
     """
 

@@ -26,6 +26,7 @@ from springline.actors import bus
 from springline.actors.lifecycle import Exiting, Ping, Pong, Ready, Start, Stop
 from springline.actors.shell import LATER, Sender, Shell, receives
 from springline.actors.wire import sweep, unregister
+from springline.errors import LocalFault
 from springline.supervisors import policy
 from springline.supervisors.policy import What
 from springline.supervisors.spec import ChildSpec, SupervisorSpec
@@ -76,7 +77,18 @@ class ChildStatus:
 
 @dataclass(frozen=True, slots=True)
 class _Tick:
-    """The one timer has run out."""
+    """The timer for that moment has run out; only the one last armed counts."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A child's process has ended, or could not be started, and all that it had to say has been read."""
+
+    name: str
+    generation: int
+    failed: str = ""
 
 
 @dataclass(slots=True)
@@ -142,20 +154,32 @@ class Supervisor(Shell):
             running.farewell = message
 
     def child_exited(self, path: str) -> None:
-        """See whose process has ended; the engine may tell it twice, or of several at once."""
+        """See whose process has ended; the engine may tell it too early, twice, or of several at once."""
         ended = [(name, running) for name, running in self._running.items() if not running.process.is_alive()]
+        if ended:
+            bus.catch_up(self)  # what they said before they ended may still be in the mailbox
         for name, running in ended:
+            self.send(self.myAddress, _Ended(name, running.generation))
+
+    @receives(_Ended)
+    def _ended(self, message: _Ended, sender: Sender) -> None:
+        name, generation = message.name, message.generation
+        running = self._running.get(name)
+        if message.failed:
+            self._feed(policy.ChildExited(name, generation, message.failed, normal=False, outside=True))
+        elif running is not None and running.generation == generation:
             del self._running[name]
             sweep(self.bus_directory, running.process.pid)
             reason, normal = _why(running)
             outside = running.farewell is None and running.process.exitcode in _OUTSIDE
-            self._feed(policy.ChildExited(name, running.generation, reason, normal, outside))
+            self._feed(policy.ChildExited(name, generation, reason, normal, outside))
 
     @receives(_Tick)
     def _tick(self, message: _Tick, sender: Sender) -> None:
-        self._armed = float("inf")
-        self.child_exited("")  # should a death ever go untold, it is seen here
-        self._feed(policy.TimerDue())
+        if message.at == self._armed:
+            self._armed = float("inf")
+            self.child_exited("")  # should a death ever go untold, it is seen here
+            self._feed(policy.TimerDue())
 
     @receives(Supervise)
     def _supervise(self, message: Supervise, sender: Sender) -> None:
@@ -194,7 +218,11 @@ class Supervisor(Shell):
                 self.exit(reason, normal=normal)
 
     def _start(self, spec: ChildSpec, generation: int) -> None:
-        address, process = bus.start_child(self, spec.actor)
+        try:
+            address, process = bus.start_child(self, spec.actor)
+        except LocalFault as error:
+            self.send(self.myAddress, _Ended(spec.name, generation, error.message))
+            return
         self._running[spec.name] = _Running(address, generation, process)
         self.send(address, Start(self.bus_name(spec.name), generation, spec.args, self.bus_path))
 
@@ -205,15 +233,14 @@ class Supervisor(Shell):
 
     def _kill(self, name: str) -> None:
         running = self._running.get(name)
-        if running is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(running.process.pid, signal.SIGKILL)
+        if running is not None and running.process.is_alive():  # else its number may be somebody else's by now
+            os.kill(running.process.pid, signal.SIGKILL)
 
     def _arm(self, at: float, now: float) -> None:
-        """The engine's timers can't be cancelled: one that is early does no harm, so only an earlier one is added."""
+        """The engine's timers can't be cancelled: only an earlier one is added, and the one it replaces ignored."""
         if at < self._armed:
             self._armed = at
-            self.wake(at - now, _Tick())
+            self.wake(at - now, _Tick(at))
 
     def _note(self, news: policy.Announce) -> None:
         if news.what in (What.QUARANTINED, What.REMOVED):
@@ -222,7 +249,7 @@ class Supervisor(Shell):
 
 
 def _status(child: policy.Child) -> ChildStatus:
-    restarts = max(0, child.generation - 1)
+    restarts = max(0, child.starts - 1)
     return ChildStatus(child.spec.name, child.phase.value, child.pid, restarts, child.quarantined, child.reason)
 
 

@@ -247,6 +247,7 @@ def test_a_shutdown_does_not_wait_for_a_hung_actor_for_ever(directory: str, monk
         child = hung.child()
         hung.tell("hang", 3600)
         stage.close()
+        assert not alive(os.path.join(directory, "admin"))
         all_end([hung.process, child.process])
         assert unconcerned("echo", "still here") == "still here"
         other.close()

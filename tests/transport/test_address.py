@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.address``."""
+
 from __future__ import annotations
 
 import pickle

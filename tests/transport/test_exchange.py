@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.exchange``."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.framing``."""
+
 from __future__ import annotations
 
 import pytest

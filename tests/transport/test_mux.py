@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.mux``."""
+
 from __future__ import annotations
 
 from collections import deque

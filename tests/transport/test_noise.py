@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.noise``."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.records``."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.schedule``."""
+
 from __future__ import annotations
 
 from collections import Counter

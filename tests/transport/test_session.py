@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.session``."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of ``springline.transport.streams``."""
+
 from __future__ import annotations
 
 import pytest

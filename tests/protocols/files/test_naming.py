@@ -1,3 +1,5 @@
+"""Tests of ``springline.protocols.files.naming``."""
+
 from __future__ import annotations
 
 import os

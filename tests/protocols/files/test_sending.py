@@ -1,3 +1,5 @@
+"""Tests of ``springline.protocols.files.sending``."""
+
 from __future__ import annotations
 
 from dataclasses import replace

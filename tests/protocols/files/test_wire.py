@@ -1,3 +1,5 @@
+"""Tests of ``springline.protocols.files.wire``."""
+
 from __future__ import annotations
 
 from typing import Any

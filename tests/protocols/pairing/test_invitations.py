@@ -1,3 +1,5 @@
+"""Tests of ``springline.protocols.pairing.invitations``."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

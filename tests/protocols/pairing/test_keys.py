@@ -1,3 +1,5 @@
+"""Tests of ``springline.protocols.pairing.keys``."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""Tests of ``springline.protocols.pairing.uri``."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Tests of ``springline.protocols.pairing.words``."""
+
 from __future__ import annotations
 
 import pytest
