@@ -32,7 +32,7 @@ class Start:
     """Begin to work. Sent once, by the parent, right after the process exists.
 
     :param name: the name to register on the bus.
-    :param generation: how many times the parent has started this child, from 1.
+    :param generation: which of the processes the parent has started under this name; grows, and is never used twice.
     :param args: what the child's spec says; the actor's own type.
     :param parent: bus path of the parent, for ``Ready``, ``Pong`` and ``Exiting``.
     """

@@ -253,6 +253,7 @@ class _Backlog:
     def __init__(self, target: str) -> None:
         self.target = target
         self.courier = ""
+        self.refusing = False
         self.waiting: collections.deque[Datagram] = collections.deque()
         self.bytes = 0
         self.moved = time.monotonic()
@@ -355,6 +356,9 @@ class Mailbox:
             datagram.drop()
             return Sent.REFUSED
         if len(backlog.waiting) >= BACKLOG_MESSAGES or backlog.bytes + datagram.size > BACKLOG_BYTES:
+            if not backlog.refusing:
+                log.warning("%s is too far behind: messages to it are refused", os.path.basename(backlog.target))
+            backlog.refusing = True
             datagram.drop()
             return Sent.REFUSED
         backlog.waiting.append(datagram)

@@ -121,7 +121,7 @@ class ConnectionManager(Supervisor):
         return self._answer_when_loaded(sender)
 
     def announce(self, news: policy.Announce) -> None:
-        """Tell a connection that is up (again) what is wanted of it, and note one that has died."""
+        """Tell a connection that is up (again) what is wanted of it; note one that has died; start one that is due."""
         super().announce(news)
         peer = UUID(news.name)
         device = self._devices.get(peer)
@@ -130,6 +130,8 @@ class ConnectionManager(Supervisor):
         elif news.what is What.EXITED and device is not None:
             down = f"its process has ended ({news.detail})"
             self._links[peer] = LinkStatus(peer, Phase.RECONNECTING.value, datetime.now(UTC), down)
+        elif news.what is What.REMOVED and device is not None and device.trust in LINKED:
+            self.wake(0.0, _Load())  # it was paired anew while its former process was still ending
 
     # -- how the links are -----------------------------------------------------------------------------------------
 

@@ -487,21 +487,20 @@ class _Turn:
         one_at_a_time = grouped or (self.state.spec.in_order and not self.state.ready)
         for child in self.state.children:
             if child.wanted and child.phase is Phase.DOWN and not child.quarantined:
-                self.start(child)
-            started = self.state.child(child.spec.name)
-            waiting = started is not None and started.wanted and started.phase is not Phase.UP
-            if one_at_a_time and waiting:
+                child = self.start(child)
+            if one_at_a_time and child.wanted and child.phase is not Phase.UP:
                 return
         if not self.state.ready and all(c.phase is Phase.UP or not c.wanted for c in self.state.children):
             self.state = replace(self.state, ready=True)
             self.actions.append(AllReady())
 
-    def start(self, child: Child) -> None:
+    def start(self, child: Child) -> Child:
         generation = child.generation + 1
         until = self.now + child.spec.start_deadline
         starting = replace(child, phase=Phase.STARTING, generation=generation, starts=child.starts + 1, deadline=until)
         self.put(starting)
         self.actions.append(StartChild(child.spec, generation))
+        return starting
 
     def stop_last(self, children: Iterable[Child]) -> bool:
         """Stop the last started of those that run, or all of them if order does not matter; whether any runs."""

@@ -137,13 +137,16 @@ def test_couriers_leave_no_file(mailbox: NewMailbox, directory: str) -> None:
     assert set(os.listdir(directory)) == {os.path.basename(b.path), os.path.basename(c.path)}
 
 
-def test_the_backlog_is_bounded_in_number(mailbox: NewMailbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backlog_is_bounded_in_number(
+    mailbox: NewMailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(wire, "BACKLOG_MESSAGES", 20)
     a, b = mailbox(), mailbox()
     before = open_fds()
     results = [a.send(b.path, Fd(0)) for _ in range(100)]
     assert results.count(Sent.QUEUED) == 20
     assert results[-1] is Sent.REFUSED
+    assert caplog.text.count("refused") == 1  # said once, not eighty times
     assert open_fds() == before + 20 + 1  # the waiting ones, and what tells when to go on
     a.close()
     b.close()

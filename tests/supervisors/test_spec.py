@@ -58,3 +58,16 @@ def test_backoff_is_bounded_and_grows(failures: int, random: float) -> None:
 def test_a_backoff_that_makes_no_sense(wrong: dict[str, float]) -> None:
     with pytest.raises(Misuse):
         Backoff(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_backoff_that_grows_beyond_all_numbers_stays_at_its_cap() -> None:
+    assert Backoff(factor=1e6, cap=30.0).delay(500, 0.0) == 30.0
+
+
+def test_a_subtree_is_given_time_for_its_children_to_stop() -> None:
+    leaves = tuple(ChildSpec(name, Worker, stop_deadline=2.0) for name in "abc")
+    assert ChildSpec("leaf", Worker, stop_deadline=2.0).stop_patience == 2.0
+    assert ChildSpec("tree", Worker, SupervisorSpec(leaves), stop_deadline=2.0).stop_patience == 7.0
+    assert ChildSpec("tree", Worker, SupervisorSpec(leaves, in_order=False)).stop_patience == 5.0
+    assert ChildSpec("tree", Worker, SupervisorSpec(leaves), stop_deadline=60.0).stop_patience == 60.0
+    assert ChildSpec("empty", Worker, SupervisorSpec(), stop_deadline=2.0).stop_patience == 2.0
