@@ -8,19 +8,18 @@ not open falls back to its previous version, which then counts again.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
 import nacl.utils
 
-from springline.errors import Damaged, LocalFault, Misuse, Newer, UnknownDevice, WrongPassphrase
+from springline.errors import Damaged, LocalFault, Misuse, Newer, UnknownDevice
 from springline.store import atomic, config, devices, preferences, sessions
 from springline.store.config import DeviceConfig
+from springline.store.device_files import DeviceFiles, Report, or_previous
 from springline.store.devices import PairedDevice, PersistentNetworkIdentity, TrustLevel
 from springline.store.envelope import KEY_SIZE, Lock, Strength, lock_of, new_lock, seal, subkey, unseal
 from springline.store.identity import DeviceInfo, NetworkIdentity, clean_name
@@ -31,8 +30,6 @@ from springline.store.sessions import EncryptedSessionKeys
 KEYS = "session_keys"
 PREFERENCES = "preferences"
 IDENTITY = "identity"
-
-log = logging.getLogger("springline.store")
 
 Parsed = TypeVar("Parsed")
 
@@ -48,8 +45,9 @@ class Vault:
         self._data_key = data_key
         self._state: PersistentNetworkIdentity
         self._by_static: dict[bytes, UUID] = {}
-        self._relationship_keys: dict[UUID, bytes] = {}
-        self._preferences: dict[UUID, ConnectionConfig] = {}
+        self._unreported: list[tuple[str, UUID | None, str]] = []
+        self._listener: Report | None = None
+        self._files = DeviceFiles(layout, data_key, self._report)
 
     # -- opening ---------------------------------------------------------------------------------------------------
 
@@ -97,13 +95,29 @@ class Vault:
             vault._adopt(devices.decode(unseal(subkey(data_key, IDENTITY), blob, IDENTITY)))
             return vault
 
-        vault = _or_previous(path, blob, opened)
+        repaired: list[str] = []
+        vault = or_previous(path, blob, opened, lambda: repaired.append("the identity was damaged"))
+        for what in repaired:
+            vault._report("store repaired", None, f"{what}: its previous version counts")
         if vault.identity.device_id != found.device_id:
             raise Damaged("device.json and the identity belong to different devices")
         for folder in (layout.root, layout.network):
             atomic.tidy(folder)
         vault._finish_revoking()
         return vault
+
+    def report_to(self, report: Report) -> None:
+        """Have somebody hear what the user should know of the store, from its opening on."""
+        self._listener = report
+        for news in self._unreported:
+            report(*news)
+        self._unreported.clear()
+
+    def _report(self, kind: str, device: UUID | None, detail: str) -> None:
+        if self._listener is None:
+            self._unreported.append((kind, device, detail))
+        else:
+            self._listener(kind, device, detail)
 
     def _adopt(self, state: PersistentNetworkIdentity) -> None:
         self._state = state
@@ -152,19 +166,18 @@ class Vault:
         if peer == self.identity.device_id:
             raise Misuse("a device can't be paired with itself")
         known = self.device(peer)
-        _unless_damaged(lambda: self._read(peer, KEYS, sessions.decode))  # a newer version's is not written over
+        _unless_damaged(lambda: self._files.read(peer, KEYS, sessions.decode))  # a newer version's is not written over
         kept = _unless_damaged(lambda: self.preferences(peer)) or ConnectionConfig()
         for address in reversed(addresses):
             kept = kept.with_good_address(address)
         self._put_preferences(peer, kept)
-        self._write(peer, KEYS, EncryptedSessionKeys(key, now).encode())
+        self._files.write(peer, KEYS, EncryptedSessionKeys(key, now), EncryptedSessionKeys.encode)
         try:
             record = _renewed(known, replace(info, addresses=()), now)
             self._replace(record, now)
         except LocalFault:
-            atomic.undo(self._path(peer, KEYS))
+            self._files.undo(peer, KEYS)
             raise
-        self._relationship_keys[peer] = key
         return record
 
     def set_trust(self, peer: UUID, trust: TrustLevel, now: datetime) -> None:
@@ -192,9 +205,7 @@ class Vault:
         self._wipe(peer)
 
     def _wipe(self, peer: UUID) -> None:
-        self._relationship_keys.pop(peer, None)
-        self._preferences.pop(peer, None)
-        atomic.erase(self.layout.connection(self._data_key, peer))
+        self._files.erase(peer)
 
     def _finish_revoking(self) -> None:
         """Wipe what a crash between a revocation's record and its wiping has left; what can't be now, next time."""
@@ -226,19 +237,14 @@ class Vault:
 
     def relationship_key(self, peer: UUID) -> bytes:
         """The psk (32 bytes) shared with it. :raises Damaged: its file is missing or does not open."""
-        key = self._relationship_keys.get(peer)
-        if key is None:
-            found = self._read(peer, KEYS, sessions.decode)
-            if found is None:
-                raise Damaged("the keys of a paired device are missing", "pair it again")
-            key = self._relationship_keys[peer] = found.relationship_key
-        return key
+        found = self._files.read(peer, KEYS, sessions.decode)
+        if found is None:
+            raise Damaged("the keys of a paired device are missing", "pair it again")
+        return found.relationship_key
 
     def preferences(self, peer: UUID) -> ConnectionConfig:
         """How to reach it; the defaults if nothing was saved."""
-        if peer not in self._preferences:
-            self._preferences[peer] = self._read(peer, PREFERENCES, preferences.decode) or ConnectionConfig()
-        return self._preferences[peer]
+        return self._files.read(peer, PREFERENCES, preferences.decode) or ConnectionConfig()
 
     def save_preferences(self, peer: UUID, wanted: ConnectionConfig) -> None:
         """Keep how to reach it. :raises UnknownDevice: it is not paired, or revoked."""
@@ -247,8 +253,7 @@ class Vault:
         self._put_preferences(peer, wanted)
 
     def _put_preferences(self, peer: UUID, wanted: ConnectionConfig) -> None:
-        self._write(peer, PREFERENCES, wanted.encode())
-        self._preferences[peer] = wanted
+        self._files.write(peer, PREFERENCES, wanted, ConnectionConfig.encode)
 
     def remember_address(self, peer: UUID, address: str) -> None:
         """It answered there: try that first the next time. Ignored if it is not (or no longer) paired."""
@@ -258,25 +263,6 @@ class Vault:
         changed = present.with_good_address(address)
         if changed != present:
             self.save_preferences(peer, changed)
-
-    def _context(self, peer: UUID, role: str) -> str:
-        return f"{role}/{peer}"
-
-    def _path(self, peer: UUID, role: str) -> Path:
-        return self.layout.connection(self._data_key, peer) / f"{role}.json"
-
-    def _write(self, peer: UUID, role: str, plaintext: bytes) -> None:
-        key = subkey(self._data_key, "device", peer.bytes)
-        atomic.write(self._path(peer, role), seal(key, plaintext, self._context(peer, role)))
-
-    def _read(self, peer: UUID, role: str, decode: Callable[[bytes], Parsed]) -> Parsed | None:
-        path = self._path(peer, role)
-        key = subkey(self._data_key, "device", peer.bytes)
-        blob = atomic.read(path)
-        if blob is None:
-            return None
-        atomic.tidy(path.parent)
-        return _or_previous(path, blob, lambda blob: decode(unseal(key, blob, self._context(peer, role))))
 
 
 def _renewed(known: PairedDevice | None, info: DeviceInfo, now: datetime) -> PairedDevice:
@@ -295,26 +281,3 @@ def _unless_damaged(read: Callable[[], Parsed]) -> Parsed | None:
         raise
     except Damaged:
         return None
-
-
-def _or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
-    """The file's contents, or its previous version's if it is damaged.
-
-    The previous version is put back: the next write would keep the damaged one in its place, and a crash or a failure
-    before the new one counts would then leave nothing that opens.
-    """
-    try:
-        return parse(blob)
-    except Newer:
-        raise
-    except Damaged:
-        former = atomic.read(atomic.previous(path))
-        if former is None:
-            raise
-        with contextlib.suppress(Damaged, WrongPassphrase):
-            found = parse(former)
-            log.warning("%s was damaged: its previous version counts, and the last change to it is lost", path.name)
-            with contextlib.suppress(LocalFault):  # it can be read all the same
-                atomic.undo(path)
-            return found
-        raise
