@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -24,6 +25,7 @@ TOKEN = "SPRINGLINE_TOKEN"  # noqa: S105 - it marks processes, it opens nothing
 START_PATIENCE = 60.0
 _CREATE = """
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from springline.node import Node
 from springline.store.envelope import Strength
@@ -40,13 +42,25 @@ class LocalNode:
     :param name: the device's name.
     :param token: marks its processes, see :func:`left_over`.
     :param strength: of the passphrase's protection; tests take the least.
+    :param listen: where it listens. :param prefix: what the node is started by, e.g. in a network namespace.
     """
 
-    def __init__(self, folder: Path, name: str, token: str, strength: Strength = Strength.MODERATE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        token: str,
+        strength: Strength = Strength.MODERATE,
+        *,
+        listen: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.name = name
         self.listen = ""
         self._strength = strength
+        self._where = listen
+        self._prefix = prefix
         self.environment = {**os.environ, TOKEN: token, "PYTHONUNBUFFERED": "1"}
         self._passphrase = folder / "passphrase"
         self._process: subprocess.Popen[str] | None = None
@@ -99,7 +113,8 @@ class LocalNode:
 
     def up(self) -> None:
         """Start the node and wait for its ready line."""
-        command = self._command("up", "--listen", "127.0.0.1", "--passphrase-file", str(self._passphrase), "--json")
+        up = self._command("up", "--listen", self._where, "--passphrase-file", str(self._passphrase), "--json")
+        command = [*self._prefix, *up]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
