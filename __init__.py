@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from springline.protocols.handler import ProtocolHandler as ProtocolHandler
     from springline.protocols.message import Custom as Custom
     from springline.protocols.message import DeviceMessage as DeviceMessage
+    from springline.protocols.pairing.ui import PairingUI as PairingUI
 
 __version__ = "0.1.0"
 
@@ -24,9 +25,10 @@ _WHERE = {
     "ProtocolHandler": "springline.protocols.handler",
     "Custom": "springline.protocols.message",
     "DeviceMessage": "springline.protocols.message",
+    "PairingUI": "springline.protocols.pairing.ui",
 }
 
-__all__ = ["Control", "Custom", "DeviceMessage", "Node", "ProtocolHandler", "__version__"]
+__all__ = ["Control", "Custom", "DeviceMessage", "Node", "PairingUI", "ProtocolHandler", "__version__"]
 
 
 def __getattr__(name: str) -> object:

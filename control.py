@@ -17,6 +17,17 @@ from typing import Any
 from uuid import UUID
 
 from springline.actors.endpoint import Client
+from springline.actors.keeping import (
+    APPROVALS,
+    Decide,
+    ListApprovals,
+    ListKnownBefore,
+    PendingApproval,
+    ReadAudit,
+    ReadHistory,
+    RevocationSpread,
+    VerifyAudit,
+)
 from springline.actors.messages import (
     CONNECTIONS,
     EVENTS,
@@ -35,9 +46,11 @@ from springline.actors.messages import (
     ListLinks,
     RevokeDevice,
     SendMessage,
+    SetTrust,
     Subscribe,
     Unsubscribe,
     WhoAmI,
+    WhyLink,
     connection_name,
 )
 from springline.actors.wire import registered
@@ -47,13 +60,19 @@ from springline.protocols.codec import decode_untrusted, encode
 from springline.protocols.files.transfer import Transfer
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.message import DeviceMessage
-from springline.store.devices import PairedDevice
+from springline.protocols.pairing.ui import PairingUI, SilentUI, follow
+from springline.store.before import KnownBefore
+from springline.store.chain import Entry, Verdict
+from springline.store.devices import PairedDevice, TrustLevel
+from springline.store.history import Session
 from springline.store.identity import DeviceInfo
 from springline.store.layout import Layout
+from springline.store.trust import Policy
 from springline.supervisors import policy
 from springline.supervisors.spec import ChildSpec
 from springline.supervisors.supervisor import ROOT, Children, ChildStatus, Supervise
 from springline.transport.address import Address
+from springline.transport.story import Story
 
 APP = "app"
 """The protocol of messages that are for the app itself; they arrive as ``MessageReceived`` events."""
@@ -172,9 +191,45 @@ class Control:
         return status
 
     def revoke(self, device: UUID) -> PairedDevice:
-        """Close the link to ``device`` at once, wipe its keys, and never let it in again."""
+        """Close the link to ``device`` at once, wipe its keys, never let it in again, and tell the other devices."""
         changed: PairedDevice = self.ask(CONNECTIONS, RevokeDevice(device))
         return changed
+
+    def set_trust(self, device: UUID, trust: TrustLevel, policy: Policy | None = None) -> PairedDevice:
+        """Change how far ``device`` is trusted; acts on the open link at once.
+
+        :param policy: when trust is to end by itself; None leaves that as it is.
+        :raises Misuse: it has expired or is revoked, which only pairing again undoes.
+        """
+        if trust is TrustLevel.REVOKED:
+            return self.revoke(device)
+        changed: PairedDevice = self.ask(KEYSTORE, SetTrust(device, trust, policy))
+        return changed
+
+    def revocations(self) -> dict[UUID, tuple[int, int]]:
+        """For each revoked device: how many of the other trusted devices know, and how many there are."""
+        spread: dict[UUID, tuple[int, int]] = self.ask(KEYSTORE, RevocationSpread())
+        return spread
+
+    def known_before(self) -> tuple[KnownBefore, ...]:
+        """Whom a former program's identity was paired with, and this one is not yet."""
+        known: tuple[KnownBefore, ...] = self.ask(KEYSTORE, ListKnownBefore())
+        return known
+
+    def approvals(self) -> tuple[PendingApproval, ...]:
+        """What devices that are only verified ask for, and waits for the user's word."""
+        waiting: tuple[PendingApproval, ...] = self.ask(APPROVALS, ListApprovals())
+        return waiting
+
+    def approve(self, approval: str, *, yes: bool = True) -> PendingApproval:
+        """Say yes or no to what waits under that id. :raises Misuse: nothing does (any more)."""
+        settled: PendingApproval = self.ask(APPROVALS, Decide(approval, yes))
+        return settled
+
+    def why(self, device: UUID) -> Story:
+        """Why the link to ``device`` is as it is: its latest transitions, with cause, evidence and what follows."""
+        told: Story = self.ask(CONNECTIONS, WhyLink(device))
+        return told
 
     def await_state(self, device: UUID, state: str, timeout: float) -> DeviceStatus:
         """Wait until the link to ``device`` is in a public state, e.g. ``Connected``.
@@ -202,20 +257,59 @@ class Control:
     # -- pairing ---------------------------------------------------------------------------------------------------
 
     def invite(self) -> Invitation:
-        """Twelve words for one other device, good for five minutes."""
+        """Twelve words for one other device, good for five minutes; they serve whether anybody waits or not."""
         invitation: Invitation = self.ask(PAIRING, Invite())
         return invitation
+
+    def invite_with(self, ui: PairingUI, *, confirm: bool = False) -> PairedDevice:
+        """Invite one other device, and show the user how it goes, until it is paired or the invitation is over.
+
+        :param confirm: ask ``ui`` before anything is stored, once the other side has said who it is.
+        :raises PairingFailed: nobody came in time, or nothing came of it.
+        """
+        invitation: Invitation = self.ask(PAIRING, Invite(confirm))
+        ui.invited(invitation)
+        return follow(self.ask, invitation.pairing, ui)
 
     def join(self, words: str, address: str | Address | None = None, timeout: float = 30.0) -> PairedDevice:
         """Pair with the device that gave the invitation.
 
         :param words: the twelve words, or the invitation's URI.
         :param address: where that device listens; a URI carries it.
+        :param timeout: seconds to wait; more if somebody over there is asked to confirm.
         :raises Misuse: the words are none. :raises PairingFailed: the other side does not know them (any more).
         """
+        return self._join(SilentUI(), words, address, False, timeout)
+
+    def join_with(
+        self, ui: PairingUI, words: str, address: str | Address | None = None, *, confirm: bool = False
+    ) -> PairedDevice:
+        """As :meth:`join`, and show the user how it goes. :param confirm: as of :meth:`invite_with`."""
+        return self._join(ui, words, address, confirm, None)
+
+    def _join(
+        self, ui: PairingUI, words: str, address: str | Address | None, confirm: bool, timeout: float | None
+    ) -> PairedDevice:
         parsed = Address.parse(address) if isinstance(address, str) else address
-        joined: PairedDevice = self.ask(PAIRING, Join(words, (parsed,) if parsed else ()), timeout)
-        return joined
+        pairing: str = self.ask(PAIRING, Join(words, (parsed,) if parsed else (), confirm))
+        return follow(self.ask, pairing, ui, timeout)
+
+    # -- records ---------------------------------------------------------------------------------------------------
+
+    def audit(self, limit: int = 50, device: UUID | None = None) -> list[Entry]:
+        """The latest entries of the audit trail, newest first. :param device: only those about it."""
+        found: list[Entry] = self.ask(KEYSTORE, ReadAudit(limit, device), 60.0)
+        return found
+
+    def verify_audit(self) -> Verdict:
+        """Is the audit trail whole, and as it was written?"""
+        verdict: Verdict = self.ask(KEYSTORE, VerifyAudit(), 60.0)
+        return verdict
+
+    def history(self, device: UUID) -> list[Session]:
+        """The device's sessions that have ended, newest first."""
+        found: list[Session] = self.ask(KEYSTORE, ReadHistory(device))
+        return found
 
     # -- messages and files ----------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Node: a running springline inside the core app. It starts the actor system, owns it, and ends it.
 
 The rule: the app is no actor. It holds what must outlive every process of the tree — the lock on the data directory,
-the listening socket, the cell with the unlock key — and hands descriptors of them down. If the whole tree is lost (its
+the listening socket, the cell with the data key — and hands descriptors of them down. If the whole tree is lost (its
 root was killed), the node builds it again from what it holds, without a question to the user.
 
 Open a node before starting threads or an asyncio loop: the actor system is forked from this process.
@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from springline.actors import bus, cell
+from springline.actors.cell import Passphrase, holding
 from springline.actors.endpoint import Client
 from springline.actors.keystore import KeystoreArgs
 from springline.actors.lifecycle import Exiting, Ready, Start, Stop
@@ -40,6 +41,7 @@ from springline.protocols.echo.handler import Echo
 from springline.protocols.files.handler import Files
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.plugins import installed
+from springline.protocols.trust.handler import Trust
 from springline.store import config
 from springline.store.envelope import Strength
 from springline.store.identity import DeviceInfo
@@ -65,9 +67,6 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - being reachable is the point; strangers g
 Handlers = Sequence[tuple[type[ProtocolHandler], Any]]
 """Protocol handlers, and what each is begun with."""
 
-Passphrase = bytes | str | Callable[[], bytes | str]
-"""A passphrase, or what asks the user for it."""
-
 
 class Node(Control):
     """A running node. Open one with :meth:`open`; it is a context manager."""
@@ -87,17 +86,14 @@ class Node(Control):
         """Make this device's identity in ``data_dir``; once in a device's life.
 
         :param name: what other devices show, 1 to 64 characters.
+        :param passphrase: None for none: whoever can read the data directory is this device then.
         :param strength: how hard the passphrase is to guess; moderate takes under a second.
-        :raises Misuse: there is one already.
+        :raises Misuse: there is one already, or the passphrase is empty.
         """
-        owner = _Owner(Layout(data_dir))
-        try:
-            owner.claim()
-            owner.cell = _cell_of(passphrase)
-            made: DeviceInfo = owner.ask_unlocker(Create(str(owner.layout.root), Fd(owner.cell), name, strength))
+        hard = Strength.NONE if passphrase is None else strength
+        with unlocking(data_dir) as ask, holding(passphrase) as fd:
+            made: DeviceInfo = ask(Create(os.fspath(Layout(data_dir).root), fd, name, hard))
             return made
-        finally:
-            owner.close()
 
     @classmethod
     def open(
@@ -111,7 +107,8 @@ class Node(Control):
     ) -> Node:
         """Start the node of ``data_dir``; returns when it is ready.
 
-        :param passphrase: bytes, text, or a callable that asks for it.
+        :param passphrase: bytes, text, or a callable that asks for it; None if there is none. A ``bytearray`` is wiped
+            once it is used.
         :param listen: ``HOST`` or ``HOST:PORT``; without a port one is chosen once and kept.
         :param incoming: folder for received files; by default ``incoming`` in the data directory.
         :param handlers: protocol handlers to start with, each with what its ``begin`` gets.
@@ -124,7 +121,7 @@ class Node(Control):
         owner = _Owner(layout)
         try:
             owner.claim()
-            owner.cell = _cell_of(passphrase)
+            owner.cell = cell.cell_of(passphrase)
             owner.listen(listen)
             owner.start(str(incoming) if incoming else str(layout.root / "incoming"), handlers)
             return cls(owner)
@@ -148,6 +145,20 @@ class Node(Control):
 
     def __enter__(self) -> Node:
         return self
+
+
+@contextlib.contextmanager
+def unlocking(data_dir: str | os.PathLike[str]) -> Iterator[Callable[..., Any]]:
+    """Claim a data directory on which no node runs, to ask passing Unlockers: ``ask(body, timeout)``.
+
+    :raises InUse: a node runs on it.
+    """
+    owner = _Owner(Layout(data_dir))
+    try:
+        owner.claim()
+        yield owner.ask_unlocker
+    finally:
+        owner.close()
 
 
 class _Owner:
@@ -212,12 +223,12 @@ class _Owner:
 
     # -- the tree --------------------------------------------------------------------------------------------------
 
-    def ask_unlocker(self, body: object) -> Any:
+    def ask_unlocker(self, body: object, timeout: float = START_TIMEOUT) -> Any:
         """Ask a passing Unlocker."""
         unlocker = bus.path_of(self._system.createActor(Unlocker))
         client = Client(self._directory)
         try:
-            return client.ask(unlocker, body, START_TIMEOUT)
+            return client.ask(unlocker, body, timeout)
         finally:
             client.tell(unlocker, Stop())
             client.close()
@@ -235,7 +246,7 @@ class _Owner:
 
     def _with_plugins(self, handlers: Handlers) -> Handlers:
         """The app's handlers and those of installed packages; the app's come first and win."""
-        named = {handler.protocol for handler, _ in handlers} | {Echo.protocol, Files.protocol}
+        named = {handler.protocol for handler, _ in handlers} | {Echo.protocol, Files.protocol, Trust.protocol}
         return (*handlers, *((handler, None) for handler in installed() if handler.protocol not in named))
 
     def _grow(self) -> int:
@@ -312,11 +323,6 @@ class _Owner:
         while time.monotonic() < end and any(entry.alive for entry in registered(self._directory)):
             time.sleep(0.005)
         client.close()
-
-
-def _cell_of(passphrase: Passphrase) -> int:
-    given = passphrase() if callable(passphrase) else passphrase
-    return cell.new_cell(given.encode() if isinstance(given, str) else given)
 
 
 def _short_temporary() -> str:

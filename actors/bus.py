@@ -47,7 +47,7 @@ from thespian.system.transport import (
 from thespian.system.transport.asyncTransportBase import asyncTransportBase
 from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
 
-from springline.actors import guard
+from springline.actors import guard, hardening
 from springline.actors.wire import Datagram, Mailbox, Sent, alive, check_directory, encode
 from springline.errors import LocalFault, NotRunning
 
@@ -187,6 +187,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
         elif isinstance(init, _Endpoint):
             own, self._adminAddr = init.own, init.admin
             guard.watch(adopted=own is not None)  # the admin is forked twice
+            hardening.harden()
         else:
             self._adminAddr = init
         directory = os.path.dirname(path_of(self._adminAddr))

@@ -4,9 +4,9 @@ It carries what opens the store from whoever knows it to the Keystore, and keeps
 back without a question. Its life has two stages:
 
 1. The app writes the **passphrase** into a new cell and hands the descriptor down the tree.
-2. The Keystore derives the **unlock key** from it once (Argon2id), writes the key over the passphrase and seals the
-   cell. Everybody who holds the descriptor now holds a cell with the key: app, supervisor, the next Keystore. No
-   message has to tell them.
+2. Whoever opens the store by it (Argon2id), once, writes the **data key** over the passphrase and seals the cell.
+   Everybody who holds the descriptor now holds a cell with the key: app, supervisor, the next Keystore. No message has
+   to tell them; nor is there anything to tell when the passphrase changes, because that key does not.
 
 The order of the bytes written makes each step safe to be killed after: key first, then the one byte that says which of
 the two counts, then the wiping. Supervisors hold the descriptor and never look. On Linux a sealed memfd; elsewhere
@@ -16,16 +16,26 @@ its swap space.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
 import secrets
+from collections.abc import Callable, Iterator
 
+from springline.actors.wire import Fd
 from springline.errors import InternalFault, Misuse
 
 SIZE = 4096
 LONGEST = 1024
 """Bytes a passphrase may have."""
+
+Secret = bytes | bytearray | str | None
+Passphrase = Secret | Callable[[], Secret]
+"""A passphrase, or what asks the user for it; None if there is to be none.
+
+``bytes`` and ``str`` can't be wiped: they may stay in this process's memory until it ends.
+"""
 
 _KIND, _LENGTH, _KEY, _PASSPHRASE = 0, 2, 32, 64
 _IS_PASSPHRASE, _IS_KEY = 1, 2
@@ -35,7 +45,32 @@ _READING = mmap.MAP_PRIVATE if hasattr(os, "memfd_create") else mmap.MAP_SHARED
 """How to map a cell for reading: Linux before 6.7 maps a sealed memfd in private only, macOS its memory shared only."""
 
 
-def new_cell(passphrase: bytes) -> int:
+def cell_of(passphrase: Passphrase) -> int:
+    """A new cell with what the user gives, which is wiped afterwards if it is a ``bytearray``.
+
+    :raises Misuse: it is too long, or empty, which is not the same as None.
+    """
+    given = passphrase() if callable(passphrase) else passphrase
+    if given is not None and not given:
+        raise Misuse("the passphrase is empty", "give one, or say that there is none")
+    try:
+        return new_cell(given.encode() if isinstance(given, str) else given or b"")
+    finally:
+        if isinstance(given, bytearray):
+            given[:] = bytes(len(given))
+
+
+@contextlib.contextmanager
+def holding(passphrase: Passphrase) -> Iterator[Fd]:
+    """A cell as of :func:`cell_of` for one message; closed afterwards."""
+    fd = cell_of(passphrase)
+    try:
+        yield Fd(fd)
+    finally:
+        os.close(fd)
+
+
+def new_cell(passphrase: bytes | bytearray) -> int:
     """A new cell that holds ``passphrase``.
 
     :param passphrase: 0 to 1,024 bytes.
@@ -53,7 +88,7 @@ def new_cell(passphrase: bytes) -> int:
 
 
 def passphrase_in(fd: int) -> bytes | None:
-    """The passphrase in the cell, or None once it holds the unlock key."""
+    """The passphrase in the cell, or None once it holds the data key."""
     with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=_READING) as cell:
         if cell[_KIND] != _IS_PASSPHRASE:
             return None
@@ -62,15 +97,15 @@ def passphrase_in(fd: int) -> bytes | None:
 
 
 def key_in(fd: int) -> bytes | None:
-    """The 32-byte unlock key in the cell, or None while it still holds the passphrase."""
+    """The 32-byte data key in the cell, or None while it still holds the passphrase."""
     with mmap.mmap(fd, SIZE, prot=mmap.PROT_READ, flags=_READING) as cell:
         return cell[_KEY : _KEY + KEY_SIZE] if cell[_KIND] == _IS_KEY else None
 
 
 def keep_key(fd: int, key: bytes) -> None:
-    """Replace the passphrase in the cell by the unlock key, and seal it."""
+    """Replace the passphrase in the cell by the data key, and seal it."""
     if len(key) != KEY_SIZE:
-        raise InternalFault(f"an unlock key has {KEY_SIZE} bytes, not {len(key)}")
+        raise InternalFault(f"an data key has {KEY_SIZE} bytes, not {len(key)}")
     with mmap.mmap(fd, SIZE) as cell:
         cell[_KEY : _KEY + KEY_SIZE] = key
         cell[_KIND] = _IS_KEY

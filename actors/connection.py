@@ -18,20 +18,23 @@ import logging
 import os
 import random
 import socket
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from blake3 import blake3
 
+from springline.actors import rotating
+from springline.actors.delivery import Delivery
+from springline.actors.keeping import SessionNoted
 from springline.actors.messages import (
     CONNECTIONS,
     EVENTS,
     KEYSTORE,
     TRANSPORT,
     Contact,
-    DeliverMessage,
     DialDevice,
     DialEnded,
     LinkStatus,
@@ -39,50 +42,51 @@ from springline.actors.messages import (
     OpenStream,
     Publish,
     RevokedNow,
+    RotateKeys,
     SawAt,
     SendMessage,
     SessionUp,
-    Sink,
     SocketIsUp,
     StopDialling,
     StreamEnded,
     StreamMoved,
-    StreamOffered,
-    handler_name,
 )
+from springline.actors.refreshing import consult
 from springline.actors.shell import LATER, IoShell, Sender, receives
-from springline.actors.wire import is_registered
-from springline.errors import HandlerFailed, Lost, NoHandler, NotConnected, NotRunning, SpringlineError
+from springline.errors import Lost, NotConnected, SpringlineError
 from springline.events import DeviceConnected, DeviceDisconnected, MessageReceived
-from springline.transport import link
+from springline.transport import link, story
 from springline.transport.address import Address
 from springline.transport.channel import Channel, ChannelUser
 from springline.transport.link import Phase, SessionRef
+from springline.transport.refresh import Ask, RefreshLimits
 from springline.transport.splice import StreamEnd, digest_of
+from springline.transport.story import Entry
 
 log = logging.getLogger("springline.connection")
 
 APP = "app"
 """Messages of this protocol are for the app itself and become events."""
 
-HANDLER_TIMEOUT = 30.0
-"""Seconds a handler has for one message."""
+STILL_THERE = 3600.0
+"""Seconds after which a device that stays connected is said to have been seen again."""
 
 LINGER = 1.0
 """Seconds a session that lost against a newer one stays to finish what is under way on it."""
 
-REBIRTH = 3.0
-"""Seconds a message waits for a handler that is being restarted."""
-
 
 @dataclass(frozen=True, slots=True)
 class ConnectionArgs:
-    """:param own: this device's id. :param device: the peer's. :param keepalive: seconds of silence before a probe."""
+    """:param own: this device's id. :param device: the peer's. :param keepalive: seconds of silence before a probe.
+
+    :param refresh: how long a session's keys serve.
+    """
 
     own: UUID
     device: UUID
     keepalive: float = 25.0
     retry: link.Retry = field(default_factory=link.Retry)
+    refresh: RefreshLimits = field(default_factory=RefreshLimits)
 
 
 @dataclass(slots=True)
@@ -92,6 +96,9 @@ class _Session:
     channel: Channel
     remote: Address
     dialled: bool
+    tag: int
+    handshake: bytes  # its hash
+    began: datetime | None = None  # when it was adopted
 
 
 class DeviceConnection(IoShell, ChannelUser):
@@ -105,20 +112,26 @@ class DeviceConnection(IoShell, ChannelUser):
         self._timer: asyncio.TimerHandle | None = None
         self._sessions: dict[int, _Session] = {}
         self._session_ids = itertools.count(1)
-        self._waiting: dict[tuple[int, int], Sender] = {}
+        self._waiting: dict[tuple[int, int], Callable[[object], object]] = {}
         self._streams: dict[tuple[int, int], tuple[str, bytes]] = {}
+        self._delivery = Delivery(self, args.device)
+        self._still_there()
 
     async def stop(self) -> None:
         """Say goodbye, so that the other side need not find out."""
-        for session in self._sessions.values():
-            session.channel.goodbye("the node is stopping")
+        self._saw()
+        for session_id in list(self._sessions):
+            self._drop(session_id, "the node is stopping")
 
     # -- the link machine ------------------------------------------------------------------------------------------
 
     def _step(self, event: link.Event) -> None:
         before = self._link
         jitter = random.random()  # noqa: S311 - spreads retries, hides nothing
-        self._link, effects = link.step(before, event, self.loop.time(), jitter)
+        now = self.loop.time()
+        self._link, effects = link.step(before, event, now, jitter)
+        if any(isinstance(effect, link.Changed) for effect in effects):
+            self._report(story.tell(event, before, self._link, now, time.time()))
         for effect in effects:
             self._perform(effect)
         if self._link.deadline != before.deadline:
@@ -158,6 +171,33 @@ class DeviceConnection(IoShell, ChannelUser):
     def _take_up(self, session: _Session) -> None:
         session.channel.begin()
         self.tell(KEYSTORE, SawAt(self._device, session.remote if session.dialled else None))
+        session.began = datetime.now(UTC)
+        self.tell(KEYSTORE, SessionNoted(self._device, session.began, session.dialled, str(session.remote)))
+        self.spawn(rotating.rotate(self, self._device, session.handshake, lambda said: self._say(session, said)))
+
+    async def _say(self, session: _Session, message: bytes) -> object:
+        """Send a message of the Keystore's over that session; the answer."""
+        tag = session.tag
+        if tag not in self._sessions:
+            raise Lost("the session has ended")
+        answer: asyncio.Future[object] = self.loop.create_future()
+        self._waiting[tag, session.channel.send_request(rotating.PROTOCOL, message, 0)] = answer.set_result
+        return await answer
+
+    def _note_end(self, session: _Session, reason: str) -> None:
+        if session.began is not None:
+            began = SessionNoted(self._device, session.began, session.dialled, str(session.remote))
+            moved = session.channel.received, session.channel.sent
+            ended = replace(began, ended=datetime.now(UTC), reason=reason, received=moved[0], sent=moved[1])
+            self.tell(KEYSTORE, ended)
+
+    def _saw(self) -> None:
+        if self._link.session is not None:
+            self.tell(KEYSTORE, SawAt(self._device, None))
+
+    def _still_there(self) -> None:
+        self._saw()
+        self.loop.call_later(STILL_THERE, self._still_there)
 
     def _linger(self, session_id: int, reason: str) -> None:
         """Two sessions crossed; both sides keep the same one, and answer what is under way on the other."""
@@ -168,6 +208,7 @@ class DeviceConnection(IoShell, ChannelUser):
         session = self._sessions.pop(session_id, None)
         if session is not None:
             session.channel.goodbye(reason)
+            self._note_end(session, reason)
             self._fail_waiting(session_id, reason)
 
     def _changed(self, change: link.Changed) -> None:
@@ -175,11 +216,11 @@ class DeviceConnection(IoShell, ChannelUser):
         if change.after is Phase.CONNECTED and change.before is not Phase.CONNECTED:
             self._publish(DeviceConnected(self._device))
         elif change.before is Phase.CONNECTED and change.after is not Phase.CONNECTED:
+            self.tell(KEYSTORE, SawAt(self._device, None))
             self._publish(DeviceDisconnected(self._device, change.reason))
-        self._report()
 
-    def _report(self) -> None:
-        """Tell the manager how things stand."""
+    def _report(self, entry: Entry) -> None:
+        """Tell the manager how things stand, and why."""
         state = self._link
         due = state.deadline if state.phase is Phase.RECONNECTING else None
         self.tell(
@@ -190,6 +231,7 @@ class DeviceConnection(IoShell, ChannelUser):
                 self._wall(state.since),
                 state.reason,
                 None if due is None else self._wall(due),
+                entry,
             ),
         )
 
@@ -203,13 +245,15 @@ class DeviceConnection(IoShell, ChannelUser):
 
     @receives(LinkWanted)
     def wanted(self, message: LinkWanted, sender: Sender) -> None:
-        """Shall the link be up?"""
+        """Shall the link be up, and what may the device do on it?"""
+        if message.trust is not None:
+            self._delivery.trust(message.trust)
         self._step(link.Wanted() if message.wanted else link.Unwanted())
 
     @receives(RevokedNow)
     def revoked(self, message: RevokedNow, sender: Sender) -> None:
         """Close at once and for good."""
-        self._step(link.Revoked())
+        self._step(link.Revoked(message.reason))
 
     @receives(SocketIsUp)
     def socket_is_up(self, message: SocketIsUp, sender: Sender) -> None:
@@ -228,9 +272,17 @@ class DeviceConnection(IoShell, ChannelUser):
         dialled = message.attempt is not None
         session_id = next(self._session_ids)
         channel = Channel(
-            sock, message.session.keys, dialled=dialled, keepalive=self._args.keepalive, user=self, tag=session_id
+            sock,
+            message.session.keys,
+            dialled=dialled,
+            keepalive=self._args.keepalive,
+            user=self,
+            tag=session_id,
+            refresh=self._args.refresh,
         )
-        self._sessions[session_id] = _Session(channel, message.remote, dialled)
+        self._sessions[session_id] = _Session(
+            channel, message.remote, dialled, session_id, message.session.keys.hash
+        )
         by_lower_id = (self._args.own < self._device) == dialled
         self._step(link.Established(SessionRef(session_id, message.session.epoch, by_lower_id), message.attempt))
 
@@ -240,13 +292,23 @@ class DeviceConnection(IoShell, ChannelUser):
         """The session's socket closed, broke, or is silent."""
         session = self._sessions.pop(tag, None)
         if session is not None:
+            self._note_end(session, reason)
             self._fail_waiting(tag, reason)
             self._step(link.SessionLost(tag, reason))
+
+    def refresh_asks(self, tag: int, question: Ask) -> None:
+        """The session's keys are to be refreshed."""
+        self.spawn(self._consult(tag, question))
+
+    async def _consult(self, tag: int, question: Ask) -> None:
+        answer = await consult(self.ask, self._device, question)
+        if tag in self._sessions:
+            self._sessions[tag].channel.refresh_told(answer)
 
     def _fail_waiting(self, tag: int, reason: str) -> None:
         for key in [key for key in self._waiting if key[0] == tag]:
             lost = Lost(f"the link was lost before the answer came ({reason})", "send it again if it may repeat")
-            self._waiting.pop(key).reply(lost)
+            self._waiting.pop(key)(lost)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -255,7 +317,7 @@ class DeviceConnection(IoShell, ChannelUser):
         """Send over the link; the answer follows when the other side has handled it."""
         tag, channel = self._connected()
         request = channel.send_request(message.protocol, message.payload, message.priority)
-        self._waiting[tag, request] = sender
+        self._waiting[tag, request] = sender.reply
         return LATER
 
     def _connected(self) -> tuple[int, Channel]:
@@ -267,22 +329,33 @@ class DeviceConnection(IoShell, ChannelUser):
 
     def answered(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         """The other side has handled a message of ours, or says why not."""
-        sender = self._waiting.pop((tag, request), None)
-        if sender is not None:
-            sender.reply(answer)
+        reply = self._waiting.pop((tag, request), None)
+        if reply is not None:
+            reply(answer)
 
     def requested(self, tag: int, request: int, protocol: str, payload: bytes) -> None:
         """A message came in."""
         if protocol == APP:
             self._publish(MessageReceived(self._device, payload))
             self._reply_to(tag, request, None)
+        elif protocol == rotating.PROTOCOL and tag in self._sessions:
+            self.spawn(self._rotate(tag, request, payload))
         else:
-            self.spawn(self._deliver(tag, request, DeliverMessage(self._device, protocol, payload)))
+            self.spawn(self._deliver(tag, request, protocol, payload))
 
-    async def _deliver(self, tag: int, request: int, message: DeliverMessage) -> None:
+    async def _rotate(self, tag: int, request: int, payload: bytes) -> None:
+        answer: bytes | SpringlineError | None
+        message = RotateKeys(self._device, self._sessions[tag].handshake, payload)
+        try:
+            answer = await self.ask(KEYSTORE, message)
+        except SpringlineError as error:
+            answer = error
+        self._reply_to(tag, request, answer)
+
+    async def _deliver(self, tag: int, request: int, protocol: str, payload: bytes) -> None:
         answer: bytes | SpringlineError | None
         try:
-            answer = await self._ask_handler(message.protocol, message)
+            answer = await self._delivery.message(protocol, payload, lambda: tag in self._sessions)
         except SpringlineError as error:
             answer = error
         self._reply_to(tag, request, answer)
@@ -291,22 +364,6 @@ class DeviceConnection(IoShell, ChannelUser):
         session = self._sessions.get(tag)
         if session is not None:
             session.channel.send_answer(request, answer)
-
-    async def _ask_handler(self, protocol: str, body: object) -> Any:
-        """Ask the protocol's handler; one that is just being restarted is waited for."""
-        name = handler_name(protocol)
-        end = self.loop.time() + REBIRTH
-        while True:
-            try:
-                return await self.ask(name, body, HANDLER_TIMEOUT)
-            except Lost:
-                raise HandlerFailed(f"the handler of {protocol} died at it") from None
-            except NotRunning:
-                if not is_registered(self.bus_directory, name):
-                    raise NoHandler(f"no handler for {protocol}") from None
-                if self.loop.time() >= end:
-                    raise HandlerFailed(f"the handler of {protocol} is down") from None
-            await asyncio.sleep(0.02)
 
     # -- streams ---------------------------------------------------------------------------------------------------
 
@@ -344,11 +401,11 @@ class DeviceConnection(IoShell, ChannelUser):
 
     def stream_offered(self, tag: int, stream: int, protocol: str, header: bytes) -> None:
         """The other side opens a stream."""
-        self.spawn(self._find_sink(tag, stream, StreamOffered(self._device, protocol, header)))
+        self.spawn(self._find_sink(tag, stream, protocol, header))
 
-    async def _find_sink(self, tag: int, stream: int, offer: StreamOffered) -> None:
+    async def _find_sink(self, tag: int, stream: int, protocol: str, header: bytes) -> None:
         try:
-            sink: Sink = await self._ask_handler(offer.protocol, offer)
+            sink = await self._delivery.stream(protocol, header, lambda: tag in self._sessions)
             digest = await self._digest(sink.file.fileno(), sink.offset)
         except (SpringlineError, OSError) as error:
             if tag in self._sessions:
@@ -369,7 +426,7 @@ class DeviceConnection(IoShell, ChannelUser):
     async def _tell_handler(self, end: StreamEnd) -> None:
         """What has arrived whole must be told even if the handler is just being restarted."""
         with contextlib.suppress(SpringlineError):
-            await self._ask_handler(end.protocol, self._ended(end, b""))
+            await self._delivery.ended(self._ended(end, b""))
 
     def _ended(self, end: StreamEnd, token: bytes) -> StreamEnded:
         return StreamEnded(

@@ -15,8 +15,10 @@ from uuid import UUID
 from springline.actors.wire import Fd
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.identity import DeviceInfo
+from springline.store.trust import Policy
 from springline.transport.address import Address
 from springline.transport.noise import SessionKeys
+from springline.transport.story import Entry
 
 # -- names: who is who on the bus ----------------------------------------------------------------------------------
 
@@ -76,17 +78,25 @@ class SetAutoConnect:
 
 @dataclass(frozen=True, slots=True)
 class SetTrust:
-    """→ the changed ``PairedDevice``. ``REVOKED`` also wipes the keys."""
+    """→ the changed ``PairedDevice``. ``REVOKED`` also wipes the keys.
+
+    :param policy: when it is to end by itself; None leaves that as it is.
+    """
 
     device: UUID
     trust: TrustLevel
+    policy: Policy | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BeginHandshake:
-    """Dial: → ``Begun``, whose frame opens a Connect handshake with this device."""
+    """Dial: → ``Begun``, whose frame opens a Connect handshake with this device.
+
+    :param within: hash of the session it is to refresh, or ``b""`` for a new one.
+    """
 
     device: UUID
+    within: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +121,13 @@ class FinishHandshake:
 
 @dataclass(frozen=True, slots=True)
 class AnswerHandshake:
-    """Listen: a first frame with a valid mac1 came in. → ``Answered``, or ``Refused`` for whoever is not welcome."""
+    """Listen: a first frame with a valid mac1 came in. → ``Answered``, or ``Refused`` for whoever is not welcome.
+
+    :param within: hash of the session it came in, or ``b""``.
+    """
 
     frame: bytes
+    within: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +149,19 @@ class Answered:
 
     frame: bytes
     session: Authenticated
+
+
+@dataclass(frozen=True, slots=True)
+class RotateKeys:
+    """What is there to say about rotating the keys shared with this device? → ``bytes``, or None: nothing (more).
+
+    :param session: hash of the handshake whose session it is about.
+    :param message: what the device's Keystore has said; None to begin.
+    """
+
+    device: UUID
+    session: bytes = field(repr=False)
+    message: bytes | None = None
 
 
 # -- transport -----------------------------------------------------------------------------------------------------
@@ -225,6 +252,7 @@ class LinkStatus:
     :param since: when it was entered.
     :param reason: why, one line.
     :param next_attempt: when the next dial is due, or None.
+    :param entry: the transition that led here, if one did.
     """
 
     device: UUID
@@ -232,6 +260,7 @@ class LinkStatus:
     since: datetime
     reason: str
     next_attempt: datetime | None = None
+    entry: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +274,13 @@ class DeviceStatus:
 @dataclass(frozen=True, slots=True)
 class ListLinks:
     """→ ``tuple[DeviceStatus, ...]``, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhyLink:
+    """Why is the link to this device as it is? → ``Story``."""
+
+    device: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,14 +311,17 @@ class RevokeDevice:
 
 @dataclass(frozen=True, slots=True)
 class LinkWanted:
-    """Manager to connection: shall the link be up?"""
+    """To connection: shall the link be up? :param trust: how far the device is trusted; None leaves that as it is."""
 
     wanted: bool
+    trust: TrustLevel | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RevokedNow:
-    """Manager to connection: this device is revoked; say so and close."""
+    """To connection: this device is revoked, or its trust has expired; say so and close."""
+
+    reason: str = "revoked"
 
 
 # -- messages and streams over a link ------------------------------------------------------------------------------
@@ -304,11 +343,16 @@ class SendMessage:
 
 @dataclass(frozen=True, slots=True)
 class DeliverMessage:
-    """Connection to handler: a message came. → answer bytes, or None."""
+    """Connection to handler: a message came. → answer bytes, or None; or ``NeedsApproval``.
+
+    :param trust: how far the device is trusted. :param approved: the user has said yes to this very message.
+    """
 
     device: UUID
     protocol: str
     payload: bytes
+    trust: TrustLevel
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,11 +375,23 @@ class OpenStream:
 
 @dataclass(frozen=True, slots=True)
 class StreamOffered:
-    """Connection to handler: the peer opened a stream. → ``Sink``, or an error to refuse it."""
+    """Connection to handler: the peer opened a stream. → ``Sink``; or ``NeedsApproval``, or an error to refuse it.
+
+    Further parameters as of :class:`DeliverMessage`.
+    """
 
     device: UUID
     protocol: str
     header: bytes
+    trust: TrustLevel
+    approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsApproval:
+    """Handler to connection: ask the user first, then deliver it again. :param what: what would be done, one line."""
+
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -380,24 +436,31 @@ class StreamMoved:
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """Open an invitation. → ``Invitation``."""
+    """Open an invitation. → ``Invitation``. :param confirm: ask our user once the other side has said who it is."""
+
+    confirm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """Twelve words, good once, until ``expires_at``."""
+    """Twelve words, good once, until ``expires_at``. :param pairing: names it in events; tells nothing of the words."""
 
     words: str = field(repr=False)
     uri: str = field(repr=False)
     expires_at: datetime
+    pairing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Pair by an invitation's words. → the new ``PairedDevice``."""
+    """Pair by an invitation's words. → ``str``, which names the pairing; it has begun.
+
+    :param confirm: ask our user once the other side has said who it is.
+    """
 
     words: str = field(repr=False)
     addresses: tuple[Address, ...]
+    confirm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,19 +473,27 @@ class BeginPairing:
 
 @dataclass(frozen=True, slots=True)
 class PairingStep:
-    """Pairing to Keystore: feed the peer's message (None for the first of an initiator). → ``PairingStepped``."""
+    """Pairing to Keystore: feed the peer's message (None for the first of an initiator). → ``PairingStepped``.
+
+    :param content: what our next message says, at most 78 bytes.
+    """
 
     handle: int
     message: bytes | None
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class PairingStepped:
-    """What to send next, if anything; and the session's keys and the peer's static key once finished."""
+    """What to send next, if anything; and the session's keys and the peer's static key once finished.
+
+    :param content: what the peer's message said.
+    """
 
     message: bytes | None
     keys: SessionKeys | None = None
     remote_static: bytes | None = None
+    content: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections import OrderedDict
 from dataclasses import dataclass
 from uuid import UUID
 
+from springline.actors.keeping import Audit
 from springline.actors.messages import (
     KEYSTORE,
     PAIRING,
@@ -41,8 +43,9 @@ from springline.actors.messages import (
     connection_name,
 )
 from springline.actors.shell import IoShell, Sender, receives
+from springline.actors.tally import WINDOW, Tally
 from springline.actors.wire import Fd
-from springline.errors import SpringlineError
+from springline.errors import Malformed, RemoteFault, SpringlineError
 from springline.store.identity import DeviceInfo
 from springline.transport.address import Address
 from springline.transport.dialing import connect, race
@@ -94,13 +97,16 @@ class TcpTransport(IoShell):
         self._dials: dict[tuple[UUID, int], asyncio.Task[object]] = {}
         self._strangers: OrderedDict[int, socket.socket] = OrderedDict()
         self._greetings = asyncio.Semaphore(MOST_GREETINGS)
+        self._tally = Tally()
         self._listener = socket.socket(fileno=os.dup(args.listener.fileno()))
         self._listener.setblocking(False)
         self.loop.add_reader(self._listener, self._accept)
         self.tell(PAIRING, WhichDoorbells())
 
     async def stop(self) -> None:
-        """Close what is still half open."""
+        """Close what is still half open, and write down what is only summed up."""
+        for line in self._tally.due(math.inf):
+            self.tell(KEYSTORE, Audit("caller refused", None, line))
         self.loop.remove_reader(self._listener)
         self._listener.close()
         for sock in self._strangers.values():
@@ -187,6 +193,21 @@ class TcpTransport(IoShell):
                     await self._welcome(sock, frame, remote)
         except (SpringlineError, OSError) as error:
             log.info("a caller from %s is not let in: %s", remote.host, error or type(error).__name__)
+            if isinstance(error, Malformed):
+                self._note("it said what is no handshake", remote)
+            elif isinstance(error, RemoteFault):
+                self._note(error.message, remote)
+
+    def _note(self, reason: str, remote: Address) -> None:
+        """Have it in the audit trail that somebody was not let in."""
+        line = self._tally.add(reason, remote.host, self.loop.time())
+        if line is not None:
+            self.tell(KEYSTORE, Audit("caller refused", None, line))
+            self.loop.call_later(WINDOW + 1.0, self._sum_up)
+
+    def _sum_up(self) -> None:
+        for line in self._tally.due(self.loop.time()):
+            self.tell(KEYSTORE, Audit("caller refused", None, line))
 
     async def _first_frame(self, sock: socket.socket) -> bytes:
         try:
@@ -202,6 +223,7 @@ class TcpTransport(IoShell):
                     self.tell(PAIRING, PairingKnock(Fd(sock.fileno()), doorbell, message, remote))
                     return
             log.info("a caller from %s has no key to this door", remote.host)
+            self._note("it has no key to this door", remote)
             return
         async with self._greetings:
             answered: Answered = await self.ask(KEYSTORE, AnswerHandshake(frame))

@@ -24,6 +24,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from springline.bench.store import Row, measure_store
 from springline.cli.demo import connect_time, kill_and_wait, round_trip_times
 from springline.cli.local import LocalNode, left_over
 from springline.control import Control
@@ -31,8 +32,6 @@ from springline.store.envelope import Strength
 
 SPACING = 0.5
 """Seconds between two kills: faster ones are a crash loop, which the supervisor slows down on purpose."""
-
-Row = tuple[str, float, str, str]
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -134,12 +133,14 @@ def main() -> None:
     options.add_argument("--file-mib", type=int, default=512)
     options.add_argument("--kills", type=int, default=40)
     options.add_argument("--idle-seconds", type=float, default=30.0)
+    options.add_argument("--devices", type=int, default=1000, help="in the store that is measured")
     chosen = options.parse_args()
     rows: list[Row] = []
     console = Console(stderr=True)
     with console.status("measuring…"):
         rows += measure_pair(chosen.file_mib, chosen.kills)
         rows += measure_ten(chosen.idle_seconds)
+        rows += measure_store(chosen.devices)
     if not chosen.json:
         table = Table("What", "Measured", "", "Goal", box=None, header_style="dim")
         for what, value, unit, goal in rows:

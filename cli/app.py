@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +16,11 @@ import typer
 from rich.markup import escape
 
 from springline.cli.console import err, failures_told, out, print_json
-from springline.cli.passphrase import read_passphrase
+from springline.cli.passphrase import first_passphrase, present_passphrase, protection_level
 from springline.cli.views import (
-    clock,
     device_json,
     devices_table,
     event_line,
-    paired_json,
     process_json,
     processes_table,
     transfer_bar,
@@ -42,6 +40,7 @@ DataDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard output.")]
 PassphraseFile = Annotated[Path | None, typer.Option("--passphrase-file", help="Read the passphrase from this file.")]
+NoPassphrase = Annotated[bool, typer.Option("--no-passphrase", help="Have none: who reads the files has the keys.")]
 Device = Annotated[str, typer.Argument(help="Id, unique prefix of an id, or name.", metavar="DEVICE")]
 
 DEFAULT_DIR = Path(platformdirs.user_data_dir("springline", appauthor=False))
@@ -62,14 +61,19 @@ def init(
     data_dir: DataDir = DEFAULT_DIR,
     name: Annotated[str | None, typer.Option(help="What other devices show. [default: this machine's name]")] = None,
     passphrase_file: PassphraseFile = None,
+    no_passphrase: NoPassphrase = False,
     json: Json = False,
 ) -> None:
     """Make this device's identity, sealed with a passphrase. Once in a device's life."""
     from springline.node import Node
 
     with failures_told():
-        passphrase = read_passphrase(passphrase_file, confirm=True)
+        if no_passphrase and passphrase_file:
+            raise Misuse("a passphrase and none are both wanted", "choose one")
+        passphrase = None if no_passphrase else partial(first_passphrase, passphrase_file)
         info = Node.create(data_dir, name or os.uname().nodename.split(".")[0] or "device", passphrase)
+        if no_passphrase:
+            _keys.warn_of_none(data_dir)
         if json:
             print_json({"device": {"id": str(info.device_id), "name": info.name}, "data_dir": str(data_dir)})
         else:
@@ -87,11 +91,10 @@ def up(
     """Run the node in the foreground, until Ctrl-C or SIGTERM."""
     from springline.node import Node
 
-    with failures_told():
-        given = passphrase_file or os.environ.get("SPRINGLINE_PASSPHRASE_FILE")
-        if not given and not (data_dir / "device.json").exists():
-            raise Misuse(f"no identity in {data_dir}", "make one with 'springline init'")
-        with Node.open(data_dir, lambda: read_passphrase(passphrase_file), listen=listen, incoming=incoming) as node:
+    with failures_told(), present_passphrase(data_dir, passphrase_file) as present:
+        if present.is_none:
+            _keys.warn_of_none(data_dir)
+        with Node.open(data_dir, present, listen=listen, incoming=incoming) as node:
             stop = _on_termination()
             where, own = node.listening_at(), node.whoami()
             if json:
@@ -119,16 +122,21 @@ def status(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """What runs, and how the links are."""
     with failures_told(), Control(data_dir) as node:
         own, links, processes = node.whoami(), node.devices(), node.processes()
+        guard = protection_level(data_dir)
         if json:
             print_json(
                 {
+                    "passphrase": guard,
                     "device": {"id": str(own.device_id), "name": own.name, "listen": str(node.listening_at())},
                     "devices": [device_json(link) for link in links],
+                    "pair_again": [known.name for known in node.known_before()],
                     "processes": [process_json(process) for process in processes],
                 }
             )
             return
         out.print(f"[bold]{escape(own.name)}[/]  {own.device_id}  listening on {node.listening_at()}")
+        if guard == "none":
+            out.print("[yellow]no passphrase[/]: whoever reads the data directory has the keys")
         out.print(devices_table(links))
         names = {link.device.info.device_id: link.device.info.name for link in links}
         out.print(processes_table(processes, names))
@@ -140,11 +148,15 @@ def devices(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     with failures_told(), Control(data_dir) as node:
         links = node.devices()
         if json:
-            print_json([device_json(link) for link in links])
+            spread = node.revocations()
+            print_json([device_json(link, spread) for link in links])
         elif links:
             out.print(devices_table(links))
         else:
             out.print("No device is paired yet. 'springline invite' here, 'springline join' there.")
+        before = [] if json else [escape(known.name) for known in node.known_before()]
+        if before:
+            out.print(f"To be paired again: [bold]{', '.join(before)}[/].")
 
 
 @app.command()
@@ -163,43 +175,6 @@ def events(
                 out.print(event_line(event))
             if count is not None and number >= count:
                 return
-
-
-# -- pairing -------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-def invite(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
-    """Twelve words for one other device to join with; good once, for five minutes."""
-    with failures_told(), Control(data_dir) as node:
-        invitation = node.invite()
-        if json:
-            expires = invitation.expires_at.isoformat()
-            print_json({"words": invitation.words, "uri": invitation.uri, "expires_at": expires})
-            return
-        where = node.listening_at()
-        out.print("On the other device, run [bold]springline join[/] and give it these words, or the URI:\n")
-        out.print(f"  [bold cyan]{invitation.words}[/]\n")
-        out.print(f"  {escape(invitation.uri)}\n", soft_wrap=True)
-        out.print(f"Good once, until {clock(invitation.expires_at)}. Words alone need --address; port {where.port}.")
-
-
-@app.command()
-def join(
-    data_dir: DataDir = DEFAULT_DIR,
-    address: Annotated[str | None, typer.Option(help="HOST:PORT of the inviting device; a URI carries it.")] = None,
-    json: Json = False,
-) -> None:
-    """Pair with the device that gave the invitation. Words or URI come from standard input or a prompt."""
-    with failures_told(), Control(data_dir) as node:
-        asked = sys.stdin.isatty()
-        words = typer.prompt("Twelve words or URI", err=True) if asked else sys.stdin.read(4096)
-        with err.status("pairing…"):
-            device = node.join(words.strip(), address)
-        if json:
-            print_json(paired_json(device))
-        else:
-            out.print(f"[green]✓[/] paired with [bold]{escape(device.info.name)}[/]  {device.info.device_id}")
 
 
 # -- one device ----------------------------------------------------------------------------------------------------
@@ -229,15 +204,6 @@ def disconnect(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = Fal
         node.disconnect(found.device_id)
         link = node.await_state(found.device_id, "Disconnected", 5.0)
         print_json(device_json(link)) if json else out.print(f"[green]✓[/] disconnected from {escape(found.name)}")
-
-
-@app.command()
-def revoke(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
-    """Close the link at once, wipe the keys, and never let the device in again."""
-    with failures_told(), Control(data_dir) as node:
-        found = node.find(device).device.info
-        changed = node.revoke(found.device_id)
-        print_json(paired_json(changed)) if json else out.print(f"[green]✓[/] {escape(found.name)} is revoked")
 
 
 @app.command()
@@ -288,3 +254,10 @@ def demo(json: Json = False) -> None:
 
     with failures_told():
         raise typer.Exit(run_demo(as_json=json))
+
+
+from springline.cli import keys as _keys  # noqa: E402
+from springline.cli import pairing as _pairing  # noqa: E402, F401
+from springline.cli import trail as _trail  # noqa: E402, F401
+from springline.cli import trust as _trust  # noqa: E402, F401
+from springline.cli import why as _why  # noqa: E402, F401 - further commands register themselves

@@ -43,6 +43,7 @@ class LocalNode:
     :param token: marks its processes, see :func:`left_over`.
     :param strength: of the passphrase's protection; tests take the least.
     :param listen: where it listens. :param prefix: what the node is started by, e.g. in a network namespace.
+    :param passphrase: one line; kept in the file ``passphrase`` in ``folder``.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class LocalNode:
         *,
         listen: str = "127.0.0.1",
         prefix: Sequence[str] = (),
+        passphrase: str = "a passphrase for a while",  # noqa: S107 - it guards a temporary folder
     ) -> None:
         self.folder = folder
         self.name = name
@@ -61,7 +63,9 @@ class LocalNode:
         self._strength = strength
         self._where = listen
         self._prefix = prefix
-        self.environment = {**os.environ, TOKEN: token, "PYTHONUNBUFFERED": "1"}
+        # A process that sets its title would otherwise write it over the environment, and its token.
+        self.environment = {**os.environ, TOKEN: token, "SPT_NOENV": "1", "PYTHONUNBUFFERED": "1"}
+        self.passphrase = passphrase
         self._passphrase = folder / "passphrase"
         self._process: subprocess.Popen[str] | None = None
         self._control: Control | None = None
@@ -95,15 +99,14 @@ class LocalNode:
         )  # fmt: skip
 
     def _command(self, *arguments: str) -> list[str]:
-        first, *rest = arguments
-        return [sys.executable, "-m", "springline", first, "--data-dir", str(self.folder), *rest]
+        return [sys.executable, "-m", "springline", *arguments, "--data-dir", str(self.folder)]
 
     def init(self) -> None:
         """Make the identity."""
         self.folder.mkdir(parents=True, exist_ok=True)
         fd = os.open(self._passphrase, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w") as file:
-            file.write("a passphrase for a while\n")
+            file.write(f"{self.passphrase}\n")
         made = subprocess.run(  # noqa: S603 - our own command
             [sys.executable, "-c", _CREATE, str(self.folder), self.name, str(self._passphrase), self._strength.name],
             env=self.environment, capture_output=True, text=True, timeout=120, check=False,

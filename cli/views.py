@@ -17,6 +17,8 @@ from springline.cli.console import err
 from springline.control import Process
 from springline.errors import Malformed
 from springline.events import (
+    ApprovalSettled,
+    ApprovalWanted,
     ConnectionError,
     DeviceConnected,
     DeviceDisconnected,
@@ -24,9 +26,15 @@ from springline.events import (
     DeviceRevoked,
     MessageReceived,
     NetworkEvent,
+    PairingEnded,
+    PairingProgress,
+    StoreRepaired,
+    TrustChanged,
+    TrustExpiring,
 )
 from springline.protocols.message import Custom
 from springline.store.devices import PairedDevice
+from springline.store.trust import BARRED, span
 
 STATE_COLOURS = {"Connected": "green", "Failed": "red", "Disconnected": "dim"}
 
@@ -36,19 +44,36 @@ def clock(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%H:%M:%S") if moment else ""
 
 
+def day(moment: datetime) -> str:
+    """Local date."""
+    return moment.astimezone().strftime("%Y-%m-%d")
+
+
 def _text(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
 
 
 def paired_json(device: PairedDevice) -> dict[str, Any]:
     """A paired device, for scripts."""
-    return {"id": str(device.info.device_id), "name": device.info.name, "trust": device.trust.value}
-
-
-def device_json(status: DeviceStatus) -> dict[str, Any]:
-    """A paired device and its link, for scripts."""
-    link = status.link
     return {
+        "id": str(device.info.device_id),
+        "name": device.info.name,
+        "trust": device.trust.value,
+        "expires_at": _text(device.expires_at),
+        "unseen_limit": device.unseen_limit,
+    }
+
+
+def device_json(status: DeviceStatus, spread: Mapping[UUID, tuple[int, int]] | None = None) -> dict[str, Any]:
+    """A paired device and its link, for scripts.
+
+    :param spread: how many devices know of which revocation, and how many there are.
+    """
+    link = status.link
+    known = (spread or {}).get(status.device.info.device_id)
+    told = {} if known is None else {"revocation": {"known_by": known[0], "of": known[1]}}
+    return {
+        **told,
         **paired_json(status.device),
         "state": link.state,
         "since": _text(link.since),
@@ -77,10 +102,20 @@ def devices_table(links: Iterable[DeviceStatus]) -> Table:
             clock(link.since),
             escape(link.reason),
             clock(link.next_attempt),
-            device.trust.value,
+            trust_text(device),
             f"[dim]{str(device.info.device_id)[:13]}[/]",
         )
     return table
+
+
+def trust_text(device: PairedDevice) -> str:
+    """How far a device is trusted, and until when, for people."""
+    if device.trust in BARRED:
+        return device.trust.value
+    ends = [f"until {day(device.expires_at)}"] if device.expires_at else []
+    if device.unseen_limit:
+        ends.append(f"until away for {span(device.unseen_limit)}")
+    return " ".join((device.trust.value, " or ".join(ends))).strip()
 
 
 def processes_table(processes: Iterable[Process], names: Mapping[UUID, str]) -> Table:
@@ -105,10 +140,24 @@ def _what(event: NetworkEvent) -> str:
             return "[green]connected[/]"
         case DeviceDisconnected(reason=reason):
             return f"[yellow]disconnected[/] ({escape(reason)})"
-        case DeviceRevoked():
-            return "[red]revoked[/]"
+        case DeviceRevoked(reason=reason):
+            return f"[red]revoked[/] {escape(reason)}"
         case DevicePaired(device_info=info):
             return f"[green]paired[/]: {escape(info.name)}"
+        case PairingProgress(stage=stage, name=name, sas=sas):
+            return f"pairing: {' '.join(filter(None, (stage.value, escape(name), sas)))}"
+        case PairingEnded(paired=done, name=name, reason=reason):
+            return f"pairing: {'done, ' + escape(name) if done else '[red]failed[/], ' + escape(reason)}"
+        case TrustChanged(trust=trust, reason=reason):
+            return f"is now [bold]{trust.value}[/] ({escape(reason)})"
+        case TrustExpiring(expires_at=end):
+            return f"[yellow]will not be trusted any more[/] from {day(end)} {clock(end)} on"
+        case ApprovalWanted(approval=name, what=what, expires_at=end):
+            return f"[yellow]asks to {escape(what)}[/]: springline approve {name}, until {clock(end)}"
+        case ApprovalSettled(approval=name, reason=reason):
+            return f"asked {name}: {escape(reason)}"
+        case StoreRepaired(detail=detail):
+            return f"[yellow]repaired[/]: {escape(detail)}"
         case ConnectionError(error=error):
             return f"[red]error[/]: {escape(error)}"
         case MessageReceived():

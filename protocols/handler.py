@@ -24,6 +24,7 @@ from uuid import UUID
 from springline.actors.messages import (
     EVENTS,
     DeliverMessage,
+    NeedsApproval,
     Publish,
     SendMessage,
     Sink,
@@ -38,6 +39,7 @@ from springline.errors import Refused
 from springline.events import DeviceConnected, DeviceDisconnected
 from springline.protocols.codec import decode_untrusted, encode
 from springline.protocols.message import DeviceMessage
+from springline.store.devices import TrustLevel
 
 _RENEW = 10.0
 
@@ -52,10 +54,25 @@ class ProtocolHandler(Shell):
     protocol: ClassVar[str] = ""
     """Its name on the wire: 1 to 48 of ``a-z 0-9 . - _``."""
 
+    approved = False
+    """Whether the user has approved what :meth:`handle` or :meth:`offered` is called with."""
+
     # -- to override -----------------------------------------------------------------------------------------------
 
     def begin(self, args: Any) -> None:
         """The process has started. :param args: what the handler was registered with."""
+
+    def sensitive(self, device: UUID, message: DeviceMessage) -> str:
+        """What handling this message would do that a device which is only *verified* may not do unasked, in one line
+        for the user's eyes; or ``""``.
+
+        Before :meth:`handle` gets such a message, the user is asked, who has two minutes: its sender waits as long.
+        """
+        return ""
+
+    def sensitive_stream(self, device: UUID, header: bytes) -> str:
+        """The same for a stream, before it is :meth:`offered`. :raises Malformed: the header makes no sense."""
+        return ""
 
     def handle(self, device: UUID, message: DeviceMessage) -> DeviceMessage | None:
         """A message from ``device``; what is returned is the answer its sender gets."""
@@ -105,12 +122,19 @@ class ProtocolHandler(Shell):
         self.begin(args)
 
     @receives(DeliverMessage)
-    def _deliver(self, message: DeliverMessage, _sender: Sender) -> bytes | None:
-        answer = self.handle(message.device, decode_untrusted(message.payload))
+    def _deliver(self, message: DeliverMessage, sender: Sender) -> object:
+        said = decode_untrusted(message.payload)
+        if _to_be_asked(message) and (what := self.sensitive(message.device, said)):
+            return NeedsApproval(what)
+        self.approved = message.approved
+        answer = self.handle(message.device, said)
         return None if answer is None else encode(answer)
 
     @receives(StreamOffered)
     def _offered(self, message: StreamOffered, sender: Sender) -> object:
+        if _to_be_asked(message) and (what := self.sensitive_stream(message.device, message.header)):
+            return NeedsApproval(what)
+        self.approved = message.approved
         sink = self.offered(message.device, message.header)
         sender.reply(sink)
         os.close(sink.file.take())  # sent: the connection has its own, and the stream is none of ours
@@ -144,3 +168,7 @@ class ProtocolHandler(Shell):
     def publish(self, event: object) -> None:
         """Tell every subscriber of the node's events."""
         self.tell(EVENTS, Publish(event))
+
+
+def _to_be_asked(message: DeliverMessage | StreamOffered) -> bool:
+    return message.trust is not TrustLevel.TRUSTED and not message.approved

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,6 +20,9 @@ from springline.store.envelope import seal, subkey, unseal
 from springline.store.layout import Layout
 
 log = logging.getLogger("springline.store")
+
+REPAIRED = "store repaired"
+"""The kind of news that a previous version counts."""
 
 Parsed = TypeVar("Parsed")
 Report = Callable[[str, UUID | None, str], None]
@@ -57,16 +60,39 @@ class DeviceFiles:
         atomic.write(self.path(peer, role), seal(self._key(peer), encode(content), f"{role}/{peer}"))
         self._cache[peer, role] = content
 
+    def write_both(self, peer: UUID, role: str, content: Parsed, encode: Callable[[Parsed], bytes]) -> None:
+        """As :meth:`write`, and no version of the file keeps what it held."""
+        atomic.write_both(self.path(peer, role), seal(self._key(peer), encode(content), f"{role}/{peer}"))
+        self._cache[peer, role] = content
+
     def undo(self, peer: UUID, role: str) -> None:
         """Take the last :meth:`write` of a file back. :raises LocalFault: the system refused."""
         self._cache.pop((peer, role), None)
         atomic.undo(self.path(peer, role))
+
+    def remove(self, peer: UUID, role: str) -> None:
+        """Wipe one file of a peer, if there is one. :raises LocalFault: the system refused; some of it may be left."""
+        self.forget(peer, role)
+        atomic.remove(self.path(peer, role))
+
+    def forget(self, peer: UUID, role: str) -> None:
+        """Do not keep in memory what that file says."""
+        self._cache.pop((peer, role), None)
 
     def erase(self, peer: UUID) -> None:
         """Wipe everything of a peer. :raises LocalFault: the system refused; some may be left."""
         for key in [key for key in self._cache if key[0] == peer]:
             del self._cache[key]
         atomic.erase(self.folder(peer))
+
+    def erase_others(self, peers: Iterable[UUID]) -> None:
+        """Wipe whatever is of none of these; what the system refuses to, next time. Opens no file of theirs."""
+        kept = {self.folder(peer).name for peer in peers}
+        with contextlib.suppress(OSError):
+            others = [folder for folder in self._layout.connections.iterdir() if folder.name not in kept]
+            for folder in others:
+                with contextlib.suppress(LocalFault):
+                    atomic.erase(folder)
 
     def path(self, peer: UUID, role: str) -> Path:
         """The file's place."""
@@ -86,17 +112,20 @@ class DeviceFiles:
             path,
             blob,
             lambda blob: decode(unseal(key, blob, f"{role}/{peer}")),
-            lambda: self._report("store repaired", peer, f"{role} was damaged: its previous version counts"),
+            lambda: self._report(REPAIRED, peer, f"{role} was damaged: its previous version counts"),
         )
 
 
-def or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed], repaired: Callable[[], None]) -> Parsed:
+def or_previous(
+    path: Path, blob: bytes, parse: Callable[[bytes], Parsed], repaired: Callable[[], None] | None
+) -> Parsed:
     """A file's contents, or its previous version's if it is damaged.
 
     The previous version is put back: the next write would keep the damaged one in its place, and a crash or a failure
     before the new one counts would then leave nothing that opens.
 
-    :param blob: the file's bytes. :param repaired: called when the previous version counts.
+    :param blob: the file's bytes. :param repaired: called when the previous version counts; without it, that one is
+        read and not put back, because the file is somebody else's to write.
     :raises Damaged: neither opens. :raises Newer: it is not damaged but of a newer version.
     """
     try:
@@ -110,8 +139,9 @@ def or_previous(path: Path, blob: bytes, parse: Callable[[bytes], Parsed], repai
         with contextlib.suppress(Damaged, WrongPassphrase):
             found = parse(former)
             log.warning("%s was damaged: its previous version counts, and the last change to it is lost", path.name)
-            with contextlib.suppress(LocalFault):  # it can be read all the same
-                atomic.undo(path)
-            repaired()
+            if repaired is not None:
+                with contextlib.suppress(LocalFault):  # it can be read all the same
+                    atomic.undo(path)
+                repaired()
             return found
         raise

@@ -9,8 +9,11 @@ place::
 One file has more in its header: how a passphrase opens it. Argon2id turns the passphrase into a key that wraps the
 random *data key* everything else hangs on; so changing the passphrase rewrites this one file::
 
-    "kdf": {"name": "argon2id", "ops": 3, "mem": 268435456, "salt": "…"},
+    "kdf": {"name": "argon2id", "level": "moderate", "ops": 3, "mem": 268435456, "salt": "…"},
     "wrap": {"nonce": "…", "key": "…"}, "check": "…"
+
+The level is a name, so that a later version can tell that what was moderate then is not enough now. A derivation named
+``none`` stands for no passphrase: the key that wraps comes from the salt, and whoever reads the file has it.
 
 The salt has 16 bytes, a nonce 24, the wrapped key 48. The check, BLAKE2b-64 over passes and memory (8 bytes each, big
 endian), salt, nonce and wrapped key, tells a damaged header from a wrong passphrase; it protects from a bad disk, not
@@ -25,9 +28,9 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 import nacl.utils
 from nacl import exceptions, pwhash
@@ -39,12 +42,16 @@ from nacl.bindings import (
 from springline.errors import Damaged, LocalFault, Newer, WrongPassphrase
 
 FORMAT = "springline-sealed"
+EXPORT = "export"
+"""The context of a file that moves an identity; it is a format of its own, so that neither is taken for the other."""
+
 VERSION = 1
 KEY_SIZE = 32
 NONCE_SIZE = 24
 SALT_SIZE = 16
 CHECK_SIZE = 8
 
+_GUARDED, _OPEN = "argon2id", "none"
 _MOST_HEADER = 4096
 _MOST_OPS = 16
 _MOST_MEMORY = 2 << 30
@@ -55,6 +62,8 @@ Random = Callable[[int], bytes]
 class Strength(Enum):
     """How hard a passphrase is to guess: passes over memory, and bytes of memory (RFC 9106)."""
 
+    NONE = (0, 0)
+    """There is no passphrase."""
     MINIMAL = (1, 8192)
     """For tests: no protection at all."""
     INTERACTIVE = (2, 64 << 20)
@@ -71,22 +80,50 @@ class Strength(Enum):
         """Bytes of memory."""
         return self.value[1]
 
+    @property
+    def level(self) -> str:
+        """What it is called in a file."""
+        return self.name.lower()
+
+
+_LEVELS = {strength.level: strength for strength in Strength}
+
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """How a passphrase opens a data key: the parts of a header."""
+    """How a passphrase opens a data key: the parts of a header.
+
+    :param level: the name of the strength that was asked for, or ``""``.
+    """
 
     passes: int
     memory: int
     salt: bytes
     nonce: bytes
     wrapped: bytes
+    level: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """There is no passphrase: anybody opens it."""
+        return self.level == Strength.NONE.level
+
+    @property
+    def is_outdated(self) -> bool:
+        """What its level stands for has been raised since."""
+        present = _LEVELS.get(self.level)
+        return present is not None and (self.passes < present.passes or self.memory < present.memory)
 
     def derive(self, passphrase: bytes) -> bytes:
         """The unlock key (32 bytes): Argon2id, which takes the time it takes.
 
-        :raises LocalFault: it takes more memory than there is.
+        :raises LocalFault: it takes more memory than there is. :raises WrongPassphrase: there is no passphrase, and
+            yet one is given: that is not the store its owner means.
         """
+        if self.is_open:
+            if passphrase:
+                raise WrongPassphrase("there is no passphrase here, and yet one was given")
+            return hashlib.blake2b(self.salt, digest_size=KEY_SIZE, person=b"no passphrase").digest()
         try:
             return pwhash.argon2id.kdf(KEY_SIZE, passphrase, self.salt, opslimit=self.passes, memlimit=self.memory)
         except (exceptions.RuntimeError, MemoryError):
@@ -110,12 +147,15 @@ class Lock:
 def new_lock(
     passphrase: bytes, data_key: bytes, strength: Strength, random: Random = nacl.utils.random
 ) -> tuple[Lock, bytes]:
-    """A lock that opens ``data_key`` (32 bytes) with ``passphrase``, and the unlock key derived on the way."""
+    """A lock that opens ``data_key`` (32 bytes) with ``passphrase``, and the unlock key derived on the way.
+
+    :param passphrase: empty for ``Strength.NONE``.
+    """
     nonce, salt = random(NONCE_SIZE), random(SALT_SIZE)
-    lock = Lock(strength.passes, strength.memory, salt, nonce, b"")
+    lock = Lock(strength.passes, strength.memory, salt, nonce, b"", strength.level)
     unlock_key = lock.derive(passphrase)
     wrapped = crypto_aead_xchacha20poly1305_ietf_encrypt(data_key, b"data key", nonce, unlock_key)
-    return Lock(strength.passes, strength.memory, salt, nonce, wrapped), unlock_key
+    return replace(lock, wrapped=wrapped), unlock_key
 
 
 def subkey(key: bytes, purpose: str, whose: bytes = b"") -> bytes:
@@ -131,9 +171,9 @@ def seal(
     :param key: 32 bytes. :param context: what the file is, e.g. ``session_keys/<device>``; needed again to open it.
     :param lock: put into the header of the file that a passphrase opens.
     """
-    header: dict[str, Any] = {"format": FORMAT, "version": VERSION}
+    header: dict[str, Any] = {"format": _format(context), "version": VERSION}
     if lock is not None:
-        header["kdf"] = {"name": "argon2id", "ops": lock.passes, "mem": lock.memory, "salt": _text(lock.salt)}
+        header["kdf"] = _kdf(lock)
         header["wrap"] = {"nonce": _text(lock.nonce), "key": _text(lock.wrapped)}
         header["check"] = _text(lock.check)
     nonce = random(NONCE_SIZE)
@@ -156,22 +196,45 @@ def lock_of(blob: bytes, context: str) -> Lock:
     """The lock in a sealed file's header. :raises Damaged: there is none that makes sense."""
     header, _, _ = _split(blob, context)
     kdf, wrap = header.get("kdf"), header.get("wrap")
-    if not isinstance(kdf, dict) or not isinstance(wrap, dict) or kdf.get("name") != "argon2id":
+    if not isinstance(kdf, dict) or not isinstance(wrap, dict):
         raise Damaged(f"{_what(context)} does not say how a passphrase opens it")
-    passes, memory = kdf.get("ops", 0), kdf.get("mem", 0)
-    bounded = _within(passes, 1, _MOST_OPS) and _within(memory, Strength.MINIMAL.memory, _MOST_MEMORY)
-    if not bounded:
-        raise Damaged(f"{_what(context)} asks for an unreasonable amount of work")
+    passes, memory, level = _work(kdf, context)
     lock = Lock(
-        int(passes),
-        int(memory),
+        passes,
+        memory,
         _bytes(kdf, "salt", SALT_SIZE, context),
         _bytes(wrap, "nonce", NONCE_SIZE, context),
         _bytes(wrap, "key", KEY_SIZE + 16, context),
+        level,
     )
     if _bytes(header, "check", CHECK_SIZE, context) != lock.check:
         raise Damaged(f"{_what(context)} has a damaged header")
     return lock
+
+
+def _kdf(lock: Lock) -> dict[str, Any]:
+    if lock.is_open:
+        return {"name": _OPEN, "salt": _text(lock.salt)}
+    level = {"level": lock.level} if lock.level else {}
+    return {"name": _GUARDED, **level, "ops": lock.passes, "mem": lock.memory, "salt": _text(lock.salt)}
+
+
+def _work(kdf: dict[str, Any], context: str) -> tuple[int, int, str]:
+    """Passes, memory and level that a header asks for."""
+    name, level = kdf.get("name"), kdf.get("level")
+    if name == _OPEN:
+        return *Strength.NONE.value, Strength.NONE.level
+    if name != _GUARDED:
+        raise Damaged(f"{_what(context)} does not say how a passphrase opens it")
+    passes, memory = kdf.get("ops"), kdf.get("mem")
+    if not (_within(passes, 1, _MOST_OPS) and _within(memory, Strength.MINIMAL.memory, _MOST_MEMORY)):
+        raise Damaged(f"{_what(context)} asks for an unreasonable amount of work")
+    known = isinstance(level, str) and level in _LEVELS and level != Strength.NONE.level
+    return passes, memory, str(level) if known else ""
+
+
+def _format(context: str) -> str:
+    return "springline-export" if context == EXPORT else FORMAT
 
 
 def _split(blob: bytes, context: str) -> tuple[dict[str, Any], bytes, bytes]:
@@ -183,7 +246,7 @@ def _split(blob: bytes, context: str) -> tuple[dict[str, Any], bytes, bytes]:
         header = json.loads(line)
     except (ValueError, RecursionError):
         header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if not isinstance(header, dict) or header.get("format") != _format(context):
         raise Damaged(f"{_what(context)} has no header: it is damaged, or another program's")
     version = header.get("version")
     if type(version) is int and version > VERSION:
@@ -203,7 +266,7 @@ def _bytes(fields: dict[str, Any], name: str, size: int, context: str) -> bytes:
     return value
 
 
-def _within(value: object, least: int, most: int) -> bool:
+def _within(value: object, least: int, most: int) -> TypeGuard[int]:
     return type(value) is int and least <= value <= most
 
 

@@ -60,6 +60,14 @@ def _statement(context: str, message: bytes) -> bytes:
     return len(label).to_bytes(2, "big") + label + message
 
 
+def verify_signature(signing_key: bytes, signature: bytes, message: bytes, context: str) -> None:
+    """:raises Malformed: that key has not signed ``message`` for that purpose."""
+    try:
+        VerifyKey(signing_key).verify(_statement(context, message), signature)
+    except (BadSignatureError, ValueError, TypeError):
+        raise Malformed("a signature does not hold") from None
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceInfo:
     """The public side of a device.
@@ -84,10 +92,7 @@ class DeviceInfo:
 
     def verify_signature(self, signature: bytes, message: bytes, context: str) -> None:
         """:raises Malformed: this device has not signed ``message`` for that purpose."""
-        try:
-            VerifyKey(self.signing_key).verify(_statement(context, message), signature)
-        except (BadSignatureError, ValueError, TypeError):
-            raise Malformed("a signature does not hold") from None
+        verify_signature(self.signing_key, signature, message, context)
 
     def with_addresses(self, addresses: tuple[str, ...]) -> DeviceInfo:
         """The same, to be found elsewhere."""

@@ -2,8 +2,11 @@
 
     device.json                                       DeviceConfig, readable
     network/<device-uuid>.json                        PersistentNetworkIdentity, sealed
+    network/known_before.sealed                       who was known under a former program's identity, sealed
     network/connections/<opaque>/session_keys.json    the relationship key, sealed
     network/connections/<opaque>/preferences.json     ConnectionConfig, sealed
+    network/connections/<opaque>/history.json         ended sessions, sealed
+    network/audit.log, audit.log.<n>, audit.head      what has happened, sealed line by line
     run/                                              lock, and a link to the bus of the running node
     incoming/                                         received files, unless another folder is chosen
 
@@ -35,6 +38,8 @@ class Layout:
             raise Misuse(f"there is no home directory for {data_dir}", "choose another --data-dir") from None
         self.device = self.root / "device.json"
         self.network = self.root / "network"
+        self.audit = self.network / "audit.log"
+        self.known_before = self.network / "known_before.sealed"
         self.connections = self.network / "connections"
         self.run = self.root / "run"
         self.bus = self.run / "bus"

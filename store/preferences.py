@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
-from springline.errors import Damaged, Newer
+from springline.errors import Damaged
+from springline.store import migrate
 
-VERSION = 1
+ROLE = "preferences"
 MOST_ADDRESSES = 16
 
 
@@ -31,15 +32,13 @@ class ConnectionConfig:
 
     def encode(self) -> bytes:
         """JSON, to be sealed."""
-        return json.dumps({"version": VERSION, **asdict(self)}).encode()
+        return json.dumps({"version": migrate.newest(ROLE), **asdict(self)}).encode()
 
 
 def decode(data: bytes) -> ConnectionConfig:
     """The preferences in an opened seal. :raises Damaged: there are none."""
+    fields = migrate.parse(ROLE, data)
     try:
-        fields = json.loads(data)
-        if fields["version"] > VERSION:
-            raise Newer("preferences were written by a newer version")
         return ConnectionConfig(
             tuple(str(address) for address in fields["known_addresses"]),
             tuple(str(transport) for transport in fields["preferred_transports"]),

@@ -1,8 +1,9 @@
 """``session_keys.json``: the relationship key two devices share, and how it comes about.
 
 It is the psk of every later handshake between the two, never a session's key: those come from fresh Diffie-Hellman and
-are not stored. It is derived from what both sides contribute at pairing and from the Diffie-Hellman of their static
-keys, which only their Keystores can compute.
+are not stored. The first one is derived from what both sides contribute at pairing and from the Diffie-Hellman of
+their static keys, which only their Keystores can compute; each later one from the secret of a finished handshake, which
+contains the one before it. So who copies a store today can't use it once the key has rotated twice.
 """
 
 from __future__ import annotations
@@ -11,59 +12,164 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from springline.errors import Damaged, InternalFault, Newer
+from springline.errors import Damaged, InternalFault
+from springline.store import migrate
 
-VERSION = 1
+ROLE = "session_keys"
 KEY_SIZE = 32
+ID_SIZE = 8
+MOST_PENDING = 4
+"""Keys a follower keeps of rotations that did not come to an end. The leader can take up none but its latest two."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncryptedSessionKeys:
-    """What the file holds, under its seal.
+    """What the file holds, under its seal: the relationship's key, and those it is about to be or has just been.
+
+    One of the two devices, the one with the lower id, *leads*: it alone begins rotations. A rotation has two phases, so
+    that whatever is lost or killed in between, each side accepts a key that the other one dials with:
+
+    1. the follower stores the new key as *pending*: it accepts it, and still dials with the present one;
+    2. the leader hears so, makes it the present one and keeps the *previous*, which it still accepts;
+    3. the follower sees the leader use or name the new key, makes it the present one and wipes all others;
+    4. the leader sees that, and wipes the previous one.
+
+    All steps return what is to be written before the next message leaves; they change nothing if they come again.
 
     :param relationship_key: 32 bytes. :param expires_at: when it must not be used any more, or None.
+    :param previous: the key before it, or ``b""``. :param pending: the follower's new keys, oldest first.
+    :param recovery: opens the relationship to a reinstalled device, whose other keys are old.
+    :param stale: this is a copy of an earlier time: dial with the recovery key.
     """
 
     relationship_key: bytes = field(repr=False)
     created_at: datetime
     expires_at: datetime | None = None
+    previous: bytes = field(default=b"", repr=False)
+    pending: tuple[bytes, ...] = field(default=(), repr=False)
+    recovery: bytes = field(default=b"", repr=False)
+    stale: bool = False
 
     def __post_init__(self) -> None:
-        if len(self.relationship_key) != KEY_SIZE:
-            raise InternalFault(f"a relationship key has {KEY_SIZE} bytes, not {len(self.relationship_key)}")
+        if not self.recovery:
+            object.__setattr__(self, "recovery", recovery_key(self.relationship_key))
+        sizes = {len(key) for key in (self.relationship_key, self.recovery, *self.pending)}
+        if sizes != {KEY_SIZE} or len(self.previous) not in (0, KEY_SIZE):
+            raise InternalFault(f"a relationship key has {KEY_SIZE} bytes")
 
     def encode(self) -> bytes:
         """JSON, to be sealed."""
         fields = {
-            "version": VERSION,
-            "relationship_key": base64.b64encode(self.relationship_key).decode(),
+            "version": migrate.newest(ROLE),
+            "relationship_key": _text(self.relationship_key),
+            "previous": _text(self.previous),
+            "pending": [_text(key) for key in self.pending],
+            "recovery": _text(self.recovery),
+            "stale": self.stale,
             "created_at": self.created_at.isoformat(),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
         }
         return json.dumps(fields).encode()
 
+    # -- which key opens a handshake -------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> bytes:
+        """The id of the present key."""
+        return key_id(self.relationship_key)
+
+    def to_dial(self, turn: int) -> bytes:
+        """The key to dial with; while the previous one may be the only one the peer has, they take turns."""
+        if self.stale:
+            return self.recovery
+        return self.previous if self.previous and turn % 2 else self.relationship_key
+
+    def accepted(self, ident: bytes) -> bytes | None:
+        """The key of that id, if it opens a handshake with us."""
+        keys = (self.relationship_key, self.previous, *self.pending, self.recovery)
+        return next((key for key in keys if key and key_id(key) == ident), None)
+
+    # -- how it changes --------------------------------------------------------------------------------------------
+
+    def learn(self, ident: bytes, now: datetime) -> EncryptedSessionKeys:
+        """The peer has used or named the key of that id as its present one."""
+        for key in self.pending:
+            if key_id(key) == ident:
+                return replace(self, relationship_key=key, created_at=now, previous=b"", pending=(), stale=False)
+        if self.previous and ident == self.current:
+            return replace(self, previous=b"", pending=())
+        return self
+
+    def prepare(self, key: bytes) -> EncryptedSessionKeys:
+        """The follower stores a new key. One that nobody took up makes room for later ones."""
+        if key in self.pending or key == self.relationship_key:
+            return self
+        return replace(self, pending=(*self.pending, key)[-MOST_PENDING:])
+
+    def adopt(self, key: bytes, now: datetime) -> EncryptedSessionKeys:
+        """The leader hears that the follower has stored the new key."""
+        if key == self.relationship_key:
+            return self
+        former = b"" if self.stale else self.relationship_key
+        return replace(self, relationship_key=key, created_at=now, previous=former, stale=False)
+
+    def revert(self, ident: bytes) -> EncryptedSessionKeys:
+        """The peer has only the previous key: a renewed pairing did not get through to it."""
+        if not self.previous or key_id(self.previous) != ident:
+            return self
+        return replace(self, relationship_key=self.previous, previous=b"")
+
+    def renew(self, key: bytes, now: datetime) -> EncryptedSessionKeys:
+        """Paired again: what the peer may still use is accepted until it is known to have the new key too."""
+        pending = (*self.pending, *filter(None, (self.previous,)))[-MOST_PENDING:]
+        return EncryptedSessionKeys(
+            key, now, previous=self.relationship_key, pending=pending, recovery=self.recovery
+        )
+
 
 def decode(data: bytes) -> EncryptedSessionKeys:
     """The keys in an opened seal. :raises Damaged: there are none."""
+    fields = migrate.parse(ROLE, data)
     try:
-        fields = json.loads(data)
-        if fields["version"] > VERSION:
-            raise Newer("a relationship key was written by a newer version")
-        key = base64.b64decode(fields["relationship_key"], validate=True)
-        if len(key) != KEY_SIZE:
-            raise Damaged("a relationship key has the wrong size")
         expires = fields["expires_at"]
         return EncryptedSessionKeys(
-            key,
+            _bytes(fields["relationship_key"]),
             datetime.fromisoformat(fields["created_at"]),
             datetime.fromisoformat(expires) if expires else None,
+            _bytes(fields["previous"]),
+            tuple(_bytes(key) for key in fields["pending"]),
+            _bytes(fields["recovery"]),
+            bool(fields["stale"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (InternalFault, ValueError, KeyError, TypeError, AttributeError):
         raise Damaged("a relationship key is not what was written") from None
+
+
+def key_id(key: bytes) -> bytes:
+    """How a key is named between the two devices: 8 bytes that tell nothing of it."""
+    return hashlib.blake2b(digest_size=ID_SIZE, key=key, person=b"springline kid").digest()
+
+
+def recovery_key(first: bytes) -> bytes:
+    """The recovery key (32 bytes) of a relationship that began with that key."""
+    return hashlib.blake2b(digest_size=KEY_SIZE, key=first, person=b"springline back").digest()
+
+
+def rotated_key(secret: bytes) -> bytes:
+    """The new relationship key (32 bytes) that both Keystores derive from a finished handshake's secret."""
+    return hashlib.blake2b(digest_size=KEY_SIZE, key=secret, person=b"springline rot").digest()
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
 
 
 def relationship_key(shared: bytes, handshake_hash: bytes, contributions: Mapping[UUID, bytes]) -> bytes:

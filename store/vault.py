@@ -8,24 +8,26 @@ not open falls back to its previous version, which then counts again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-import nacl.utils
-
-from springline.errors import Damaged, LocalFault, Misuse, Newer, UnknownDevice
-from springline.store import atomic, config, devices, preferences, sessions
+from springline.errors import Damaged, LocalFault, Misuse, Newer, Refused, UnknownDevice
+from springline.store import atomic, before, preferences, revocation, sessions, trust
+from springline.store.before import KnownBefore
 from springline.store.config import DeviceConfig
-from springline.store.device_files import DeviceFiles, Report, or_previous
+from springline.store.device_files import DeviceFiles, Report
 from springline.store.devices import PairedDevice, PersistentNetworkIdentity, TrustLevel
-from springline.store.envelope import KEY_SIZE, Lock, Strength, lock_of, new_lock, seal, subkey, unseal
-from springline.store.identity import DeviceInfo, NetworkIdentity, clean_name
+from springline.store.envelope import Lock, seal, subkey
+from springline.store.identity import DeviceInfo, NetworkIdentity
 from springline.store.layout import Layout
 from springline.store.preferences import ConnectionConfig
+from springline.store.revocation import Revocations
 from springline.store.sessions import EncryptedSessionKeys
+from springline.store.trust import BARRED, Policy, Review, effective
 
 KEYS = "session_keys"
 PREFERENCES = "preferences"
@@ -35,76 +37,51 @@ Parsed = TypeVar("Parsed")
 
 
 class Vault:
-    """An open store. Make one with :meth:`create`, :meth:`unlock` or :meth:`unlock_with`."""
+    """An open store; ``store/opening.py`` makes one.
 
-    def __init__(self, layout: Layout, found: DeviceConfig, lock: Lock, unlock_key: bytes, data_key: bytes) -> None:
+    :param lock: what the passphrase opens. :param data_key: what it leads to, 32 bytes. :param state: the identity.
+    """
+
+    def __init__(
+        self, layout: Layout, found: DeviceConfig, lock: Lock, data_key: bytes, state: PersistentNetworkIdentity
+    ) -> None:
         self.layout = layout
         self.config = found
-        self.unlock_key = unlock_key
-        self._lock = lock
+        self.lock = lock
         self._data_key = data_key
-        self._state: PersistentNetworkIdentity
-        self._by_static: dict[bytes, UUID] = {}
         self._unreported: list[tuple[str, UUID | None, str]] = []
         self._listener: Report | None = None
-        self._files = DeviceFiles(layout, data_key, self._report)
+        self._files = DeviceFiles(layout, data_key, self.note)
+        self._adopt(state)
 
-    # -- opening ---------------------------------------------------------------------------------------------------
+    # -- as a whole ------------------------------------------------------------------------------------------------
 
-    @classmethod
-    def create(cls, layout: Layout, passphrase: bytes, name: str, strength: Strength, now: datetime) -> Vault:
-        """Make a new identity. :raises Misuse: there is one already."""
-        if atomic.read(layout.device) is not None:
-            raise Misuse(f"there is an identity in {layout.root} already", "choose another --data-dir")
-        layout.prepare()
-        identity = NetworkIdentity.new()
-        data_key = nacl.utils.random(KEY_SIZE)
-        lock, unlock_key = new_lock(passphrase, data_key, strength)
-        made = DeviceConfig(identity.device_id, clean_name(name), now)
-        vault = cls(layout, made, lock, unlock_key, data_key)
-        vault._put(PersistentNetworkIdentity(identity, now))
-        made.save(layout)  # last: it is what says that there is an identity
-        return vault
+    @property
+    def data_key(self) -> bytes:
+        """What opens the store without a passphrase, 32 bytes."""
+        return self._data_key
 
-    @classmethod
-    def unlock(cls, layout: Layout, passphrase: bytes) -> Vault:
-        """Open with the passphrase; takes Argon2id's time.
+    @property
+    def state(self) -> PersistentNetworkIdentity:
+        """Everything in the identity's file."""
+        return self._state
 
-        :raises WrongPassphrase: it is not the one. :raises Damaged: a file is. :raises Misuse: there is no identity.
+    @property
+    def files(self) -> DeviceFiles:
+        """The files of each device."""
+        return self._files
+
+    def save(self) -> None:
+        """Write the identity as it is."""
+        self._put(self._state)
+
+    def relock(self, lock: Lock) -> None:
+        """Put the data key behind another lock; no version of the file keeps the former one.
+
+        :raises LocalFault: it could not be written; the former lock counts.
         """
-        return cls._unlock(layout, lambda lock: lock.derive(passphrase))
-
-    @classmethod
-    def unlock_with(cls, layout: Layout, unlock_key: bytes) -> Vault:
-        """Open with the key an earlier unlocking has left; errors as of :meth:`unlock`."""
-        return cls._unlock(layout, lambda _lock: unlock_key)
-
-    @classmethod
-    def _unlock(cls, layout: Layout, key_for: Callable[[Lock], bytes]) -> Vault:
-        found = config.load(layout)
-        path = layout.identity(found.device_id)
-        blob = atomic.read(path)
-        if blob is None:
-            raise Damaged(f"the identity {path.name} is missing", "restore it from a backup")
-
-        def opened(blob: bytes) -> Vault:
-            lock = lock_of(blob, IDENTITY)
-            unlock_key = key_for(lock)
-            data_key = lock.open(unlock_key)
-            vault = cls(layout, found, lock, unlock_key, data_key)
-            vault._adopt(devices.decode(unseal(subkey(data_key, IDENTITY), blob, IDENTITY)))
-            return vault
-
-        repaired: list[str] = []
-        vault = or_previous(path, blob, opened, lambda: repaired.append("the identity was damaged"))
-        for what in repaired:
-            vault._report("store repaired", None, f"{what}: its previous version counts")
-        if vault.identity.device_id != found.device_id:
-            raise Damaged("device.json and the identity belong to different devices")
-        for folder in (layout.root, layout.network):
-            atomic.tidy(folder)
-        vault._finish_revoking()
-        return vault
+        atomic.write_both(self._path, self._sealed(self._state, lock))
+        self.lock = lock
 
     def report_to(self, report: Report) -> None:
         """Have somebody hear what the user should know of the store, from its opening on."""
@@ -113,7 +90,8 @@ class Vault:
             report(*news)
         self._unreported.clear()
 
-    def _report(self, kind: str, device: UUID | None, detail: str) -> None:
+    def note(self, kind: str, device: UUID | None, detail: str) -> None:
+        """Tell the listener, now or as soon as there is one."""
         if self._listener is None:
             self._unreported.append((kind, device, detail))
         else:
@@ -125,9 +103,15 @@ class Vault:
 
     def _put(self, state: PersistentNetworkIdentity) -> None:
         """Write, then believe."""
-        blob = seal(subkey(self._data_key, IDENTITY), state.encode(), IDENTITY, self._lock)
-        atomic.write(self.layout.identity(state.identity.device_id), blob)
+        atomic.write(self._path, self._sealed(state, self.lock))
         self._adopt(state)
+
+    def _sealed(self, state: PersistentNetworkIdentity, lock: Lock) -> bytes:
+        return seal(subkey(self._data_key, IDENTITY), state.encode(), IDENTITY, lock)
+
+    @property
+    def _path(self) -> Path:
+        return self.layout.identity(self.config.device_id)
 
     # -- this device -----------------------------------------------------------------------------------------------
 
@@ -166,32 +150,49 @@ class Vault:
         if peer == self.identity.device_id:
             raise Misuse("a device can't be paired with itself")
         known = self.device(peer)
-        _unless_damaged(lambda: self._files.read(peer, KEYS, sessions.decode))  # a newer version's is not written over
-        kept = _unless_damaged(lambda: self.preferences(peer)) or ConnectionConfig()
+        former = _unless_damaged(lambda: self._files.read(peer, KEYS, sessions.decode))  # a newer one's is left alone
+        kept = self._preferences_to_begin_with(info)
         for address in reversed(addresses):
             kept = kept.with_good_address(address)
         self._put_preferences(peer, kept)
-        self._files.write(peer, KEYS, EncryptedSessionKeys(key, now), EncryptedSessionKeys.encode)
+        keys = EncryptedSessionKeys(key, now) if former is None else former.renew(key, now)
+        self._files.write(peer, KEYS, keys, EncryptedSessionKeys.encode)
         try:
             record = _renewed(known, replace(info, addresses=()), now)
-            self._replace(record, now)
+            self._replace(record, now, self._state.revocations.supersede(info))
         except LocalFault:
             self._files.undo(peer, KEYS)
             raise
         return record
 
-    def set_trust(self, peer: UUID, trust: TrustLevel, now: datetime) -> None:
+    def _preferences_to_begin_with(self, info: DeviceInfo) -> ConnectionConfig:
+        kept = _unless_damaged(lambda: self._files.read(info.device_id, PREFERENCES, preferences.decode))
+        named = (one.preferences for one in self.known_before() if one.name == info.name)
+        return kept or next(named, ConnectionConfig())
+
+    def known_before(self) -> tuple[KnownBefore, ...]:
+        """Whom a former program's identity was paired with, and this one is not yet."""
+        names = {device.info.name for device in self._state.paired_devices.values()}
+        return tuple(one for one in before.load(self.layout, self._data_key) if one.name not in names)
+
+    def set_trust(self, peer: UUID, trust: TrustLevel, now: datetime, policy: Policy | None = None) -> None:
         """Change the trust in a device.
 
-        :raises UnknownDevice: it is not paired. :raises Misuse: it is revoked, which only pairing again undoes.
+        :param policy: when it is to end by itself; None leaves that as it is.
+        :raises UnknownDevice: it is not paired. :raises Misuse: it has expired or is revoked, which only pairing again
+            undoes; or trust would have ended before now.
         """
         device = self._known(peer)
+        present = effective(device, now)
         if trust is TrustLevel.REVOKED:
             self.revoke(peer, now)
-        elif device.trust is TrustLevel.REVOKED:
-            raise Misuse(f"{device.info.name} is revoked", "pair it again")
-        else:
-            self._replace(replace(device, trust=trust), now)
+            return
+        if present in BARRED and trust is not present:
+            raise Misuse(f"{device.info.name} {_barred(present)}", "pair it again")
+        changed = replace(device, trust=trust) if policy is None else policy.on(replace(device, trust=trust))
+        if effective(changed, now) is not trust:
+            raise Misuse("trust would have ended before now", "give a later date or a longer time")
+        self._replace(changed, now)
 
     def set_auto_connect(self, peer: UUID, wanted: bool, now: datetime) -> None:
         """Keep whether the user wants the link. :raises UnknownDevice: it is not paired."""
@@ -200,19 +201,40 @@ class Vault:
             self._replace(replace(device, auto_connect=wanted), now)
 
     def revoke(self, peer: UUID, now: datetime) -> None:
-        """Never again: the record says so first, then the keys are wiped. :raises UnknownDevice: it is not paired."""
-        self._replace(replace(self._known(peer), trust=TrustLevel.REVOKED, auto_connect=False), now)
+        """Never again: the record says so first, with a fact for the other devices, then the keys are wiped.
+
+        :raises UnknownDevice: it is not paired.
+        """
+        device = self._known(peer)
+        own, known = self.identity, self._state.revocations
+        if not known.about(device.info):
+            fact = known.new(device.info, own.signing_key, int(now.timestamp()), own.sign)
+            known = known.add(fact, self._state.paired_devices.keys())
+        self._replace(_revoked(device), now, known.forget((peer,)))
         self._wipe(peer)
+
+    def review(self, now: datetime, warned: Mapping[UUID, datetime]) -> Review:
+        """Write down whose trust has ended by itself; what is due, as of ``trust.review``."""
+        found = trust.review(self._state.paired_devices.values(), now, warned)
+        ended = [replace(self._known(end.device), trust=TrustLevel.EXPIRED) for end in found.expired]
+        if ended:
+            self._replace_all(ended, now)
+        return found
+
+    def welcome(self, peer: UUID, now: datetime) -> PairedDevice:
+        """The device, if it may have a session now. :raises UnknownDevice: it is not paired. :raises Refused: no."""
+        device = self._known(peer)
+        present = effective(device, now)
+        if present in BARRED:
+            raise Refused(f"{device.info.name} {_barred(present)}", "pair it again")
+        return device
 
     def _wipe(self, peer: UUID) -> None:
         self._files.erase(peer)
 
-    def _finish_revoking(self) -> None:
-        """Wipe what a crash between a revocation's record and its wiping has left; what can't be now, next time."""
-        for peer, device in self._state.paired_devices.items():
-            if device.trust is TrustLevel.REVOKED:
-                with contextlib.suppress(LocalFault):
-                    self._wipe(peer)
+    def sweep(self) -> None:
+        """Wipe what a crash has left of a revocation, or of a pairing that no record tells of."""
+        self._files.erase_others(filter(self._is_paired, self._state.paired_devices))
 
     def seen(self, peer: UUID, now: datetime) -> None:
         """A session with it is up; ignored if it is not (or no longer) paired."""
@@ -229,18 +251,101 @@ class Vault:
             raise UnknownDevice(f"no device {peer} is paired")
         return device
 
-    def _replace(self, device: PairedDevice, now: datetime) -> None:
-        paired = {**self._state.paired_devices, device.info.device_id: device}
-        self._put(replace(self._state, paired_devices=paired, updated_at=now))
+    def _replace(self, device: PairedDevice, now: datetime, revocations: Revocations | None = None) -> None:
+        self._replace_all((device,), now, revocations)
+
+    def _replace_all(
+        self, changed: Iterable[PairedDevice], now: datetime, revocations: Revocations | None = None
+    ) -> None:
+        paired = {**self._state.paired_devices, **{device.info.device_id: device for device in changed}}
+        known = self._state.revocations if revocations is None else revocations
+        self._put(replace(self._state, paired_devices=paired, revocations=known, updated_at=now))
+
+    # -- revocations: what this device says, what it hears, who knows it ---------------------------------------------
+
+    def known_facts(self) -> tuple[bytes, ...]:
+        """The ids of all facts that need not be told to this device any more."""
+        return self._state.revocations.ids()
+
+    def untold(self) -> tuple[UUID, ...]:
+        """The trusted devices that have not acknowledged all facts."""
+        return tuple(peer for peer in self._all_trusted() if self._state.revocations.missing(peer, 1))
+
+    def facts_for(self, peer: UUID, most: int, now: datetime) -> tuple[bytes, ...]:
+        """At most so many facts that device has not acknowledged. :raises Refused: it is not trusted."""
+        self._trusted(peer, now)
+        return tuple(fact.encode() for fact in self._state.revocations.missing(peer, most))
+
+    def take_facts(self, peer: UUID, facts: Iterable[bytes], now: datetime) -> tuple[UUID, ...]:
+        """Believe what that device tells of others; who is revoked by it.
+
+        :raises Malformed: one of them is no fact. :raises Refused: the device is not trusted.
+        """
+        told = [revocation.verify_untrusted(fact) for fact in facts]
+        self._trusted(peer, now)
+        paired, before = self._state.paired_devices, self._state.revocations
+        barred = {device.info.signing_key for device in paired.values() if device.trust is TrustLevel.REVOKED}
+        known = before.take(told, self.identity.signing_key, barred, paired.keys())
+        if known is before:
+            return ()
+        meant = {fact.subject for fact in told} & paired.keys()
+        hit = [device for device in map(paired.__getitem__, meant) if known.about(device.info)]
+        revoked = [_revoked(device) for device in hit if device.trust is not TrustLevel.REVOKED]
+        ids = tuple(device.info.device_id for device in revoked)
+        self._replace_all(revoked, now, known.forget(ids))
+        for each in ids:
+            with contextlib.suppress(LocalFault):  # then the next opening does
+                self._wipe(each)
+        return ids
+
+    def acked(self, peer: UUID, ids: Iterable[bytes], now: datetime, *, all_of_them: bool) -> None:
+        """That device has these facts, besides those it was known to have or instead of them.
+
+        :raises Refused: it is not trusted.
+        """
+        self._trusted(peer, now)
+        before = self._state.revocations
+        known = before.has(peer, ids) if all_of_them else before.acked(peer, ids)
+        if known.acks.get(peer) != before.acks.get(peer, frozenset()):
+            self._replace_all((), now, known)
+
+    def spread(self) -> dict[UUID, tuple[int, int]]:
+        """For each revoked device: how many of our trusted devices know, and how many there are."""
+        trusted, known = self._all_trusted(), self._state.revocations
+        return {
+            peer: (known.known_by(device.info, trusted), len(trusted))
+            for peer, device in self._state.paired_devices.items()
+            if device.trust is TrustLevel.REVOKED
+        }
+
+    def _all_trusted(self) -> set[UUID]:
+        devices = self._state.paired_devices
+        return {peer for peer, device in devices.items() if device.trust is TrustLevel.TRUSTED}
+
+    def _trusted(self, peer: UUID, now: datetime) -> None:
+        if effective(self._known(peer), now) is not TrustLevel.TRUSTED:
+            raise Refused("only trusted devices tell and are told who is revoked")
 
     # -- one device's files: read when needed ----------------------------------------------------------------------
 
     def relationship_key(self, peer: UUID) -> bytes:
         """The psk (32 bytes) shared with it. :raises Damaged: its file is missing or does not open."""
+        return self.keys(peer).relationship_key
+
+    def keys(self, peer: UUID) -> EncryptedSessionKeys:
+        """All keys shared with it. :raises Damaged: their file is missing or does not open."""
         found = self._files.read(peer, KEYS, sessions.decode)
         if found is None:
             raise Damaged("the keys of a paired device are missing", "pair it again")
-        return found.relationship_key
+        return found
+
+    def change_keys(self, peer: UUID, keys: EncryptedSessionKeys) -> None:
+        """Keep other keys for it. Those that are not among them any more are wiped, in each version of the file.
+
+        :raises LocalFault: it could not be written; the former ones count.
+        """
+        if self._is_paired(peer):
+            self._files.write_both(peer, KEYS, keys, EncryptedSessionKeys.encode)
 
     def preferences(self, peer: UUID) -> ConnectionConfig:
         """How to reach it; the defaults if nothing was saved."""
@@ -266,11 +371,26 @@ class Vault:
 
 
 def _renewed(known: PairedDevice | None, info: DeviceInfo, now: datetime) -> PairedDevice:
-    """The record of a device that has just been paired."""
+    """The record of a device that has just been paired.
+
+    One that was barred is trusted again, and has been seen: what ended its trust must not end it again at once.
+    """
     if known is None:
         return PairedDevice(info, now)
-    barred = known.trust in (TrustLevel.EXPIRED, TrustLevel.REVOKED)
-    return replace(known, info=info, trust=TrustLevel.TRUSTED if barred else known.trust, auto_connect=True)
+    renewed = replace(known, info=info, auto_connect=True)
+    if effective(known, now) not in BARRED:
+        return renewed
+    passed = known.expires_at is not None and known.expires_at <= now
+    ends = None if passed else known.expires_at
+    return replace(renewed, trust=TrustLevel.TRUSTED, last_connected=now, expires_at=ends)
+
+
+def _revoked(device: PairedDevice) -> PairedDevice:
+    return replace(device, trust=TrustLevel.REVOKED, auto_connect=False)
+
+
+def _barred(level: TrustLevel) -> str:
+    return "is revoked" if level is TrustLevel.REVOKED else "is not trusted any more: its trust has expired"
 
 
 def _unless_damaged(read: Callable[[], Parsed]) -> Parsed | None:

@@ -9,6 +9,7 @@ escalates to nobody.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,6 @@ from uuid import UUID
 
 from springline.actors.connection import ConnectionArgs, DeviceConnection
 from springline.actors.messages import (
-    EVENTS,
     KEYSTORE,
     ConnectDevice,
     DevicesChanged,
@@ -26,17 +26,16 @@ from springline.actors.messages import (
     LinkWanted,
     ListDevices,
     ListLinks,
-    Publish,
     RevokeDevice,
     RevokedNow,
     SetAutoConnect,
     SetTrust,
     WhoAmI,
+    WhyLink,
     connection_name,
 )
 from springline.actors.shell import LATER, Sender, receives
 from springline.errors import Refused, SpringlineError, UnknownDevice
-from springline.events import DeviceRevoked
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.identity import DeviceInfo
 from springline.supervisors import policy
@@ -45,6 +44,7 @@ from springline.supervisors.policy import What
 from springline.supervisors.spec import ChildSpec, SupervisorSpec
 from springline.supervisors.supervisor import Supervisor
 from springline.transport.link import Phase
+from springline.transport.story import Story, process_ended
 
 RETRY = 0.2
 """Seconds after which a question to a Keystore that is just being restarted is asked again."""
@@ -53,8 +53,16 @@ LINKED = (TrustLevel.TRUSTED, TrustLevel.VERIFIED)
 """Whoever is trusted like this has a connection."""
 
 
+AT_ONCE = 10
+"""Connections that are starting at the same time: a thousand would keep each other from getting ready."""
+
+
 class _Load:
     """Ask the Keystore for the devices (again)."""
+
+
+class _FollowMore:
+    """Go on starting and stopping connections."""
 
 
 class ConnectionManager(Supervisor):
@@ -72,6 +80,9 @@ class ConnectionManager(Supervisor):
         self._loaded = False
         self._devices: dict[UUID, PairedDevice] = {}
         self._links: dict[UUID, LinkStatus] = {}
+        self._stories: dict[UUID, Story] = {}
+        self._to_follow: deque[UUID] = deque()
+        self._starting: set[UUID] = set()
         self._waiting: list[Sender] = []
         super().start(args)
         self._load(None, None)
@@ -95,11 +106,16 @@ class ConnectionManager(Supervisor):
             return
         self._loaded = True
         self._devices = {device.info.device_id: device for device in devices}
-        for device in devices:
-            self._follow(device)
+        self._to_follow = deque(self._devices)
+        self._follow_more(None, None)
         waiting, self._waiting = self._waiting, []
         for sender in waiting:
             sender.reply(self._statuses())
+
+    @receives(_FollowMore)
+    def _follow_more(self, _message: object, _sender: object) -> None:
+        while self._to_follow and len(self._starting) < AT_ONCE:
+            self._follow(self._devices[self._to_follow.popleft()])
 
     def _follow(self, device: PairedDevice) -> None:
         """Have a connection for a device that is trusted, and none for one that is not."""
@@ -107,10 +123,11 @@ class ConnectionManager(Supervisor):
         known = self._state.child(peer.hex)
         linked = device.trust in LINKED
         if linked and known is None and self._own is not None:
+            self._starting.add(peer)
             spec = ChildSpec(peer.hex, DeviceConnection, ConnectionArgs(self._own, peer))
             self._feed(policy.AddChild(spec))
         elif linked:
-            self.tell(connection_name(peer), LinkWanted(device.auto_connect))
+            self.tell(connection_name(peer), LinkWanted(device.auto_connect, device.trust))
         elif known is not None and not known.removed:
             self._feed(policy.RemoveChild(peer.hex))
 
@@ -124,12 +141,16 @@ class ConnectionManager(Supervisor):
         """Tell a connection that is up (again) what is wanted of it; note one that has died; start one that is due."""
         super().announce(news)
         peer = UUID(news.name)
+        self._starting.discard(peer)
+        if self._to_follow:
+            self.wake(0.0, _FollowMore())  # not at once: the supervisor is in the midst of a step
         device = self._devices.get(peer)
         if news.what is What.READY and device is not None:
-            self.tell(connection_name(peer), LinkWanted(device.auto_connect))
+            self.tell(connection_name(peer), LinkWanted(device.auto_connect, device.trust))
         elif news.what is What.EXITED and device is not None:
-            down = f"its process has ended ({news.detail})"
-            self._links[peer] = LinkStatus(peer, Phase.RECONNECTING.value, datetime.now(UTC), down)
+            down, now = f"its process has ended ({news.detail})", datetime.now(UTC)
+            entry = process_ended(self._link(device).state, news.detail, now.timestamp())
+            self._keep(LinkStatus(peer, entry.after, now, down, entry=entry))
         elif news.what is What.REMOVED and device is not None and device.trust in LINKED:
             self.wake(0.0, _Load())  # it was paired anew while its former process was still ending
 
@@ -137,7 +158,17 @@ class ConnectionManager(Supervisor):
 
     @receives(LinkStatus)
     def _status(self, message: LinkStatus, sender: Sender) -> None:
-        self._links[message.device] = message
+        self._keep(message)
+
+    def _keep(self, status: LinkStatus) -> None:
+        self._links[status.device] = status
+        if status.entry is not None:
+            self._stories[status.device] = self._stories.get(status.device, Story()).add(status.entry)
+
+    @receives(WhyLink)
+    def _why(self, message: WhyLink, sender: Sender) -> Story:
+        self._known(message.device)
+        return self._stories.get(message.device, Story())
 
     @receives(ListLinks)
     def _list(self, message: ListLinks, sender: Sender) -> object:
@@ -195,7 +226,6 @@ class ConnectionManager(Supervisor):
             if isinstance(device, PairedDevice):
                 self._devices[peer] = device
                 self._follow(device)
-                self.tell(EVENTS, Publish(DeviceRevoked(peer)))
             sender.reply(device)
 
         self.ask(KEYSTORE, SetTrust(peer, TrustLevel.REVOKED), revoked)

@@ -14,13 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from springline.actors.approvals import Approvals, ApprovalsArgs
 from springline.actors.events import EventHub
+from springline.actors.keeping import APPROVALS
 from springline.actors.keystore import Keystore, KeystoreArgs
 from springline.actors.tcp import TcpArgs, TcpTransport
 from springline.protocols.echo.handler import Echo
 from springline.protocols.files.handler import Files, FilesArgs
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.pairing.actor import Pairing, PairingArgs
+from springline.protocols.trust.handler import Trust
 from springline.supervisors.backoff import Backoff
 from springline.supervisors.connections import ConnectionManager
 from springline.supervisors.spec import ChildSpec, Excess, SupervisorSpec
@@ -49,6 +52,7 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
     handlers = (
         ChildSpec(Echo.protocol, Echo),
         ChildSpec(Files.protocol, Files, FilesArgs(args.incoming)),
+        ChildSpec(Trust.protocol, Trust),
         *(ChildSpec(handler.protocol, handler, given) for handler, given in args.handlers),
     )
     transports = (ChildSpec("tcp", TcpTransport, args.tcp),)
@@ -56,6 +60,7 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
         children=(
             ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),
             ChildSpec("events", EventHub),
+            ChildSpec(APPROVALS, Approvals, ApprovalsArgs()),
             ChildSpec("protocols", Supervisor, SupervisorSpec(handlers, backoff=PACE, excess=Excess.QUARANTINE)),
             ChildSpec("transports", Supervisor, SupervisorSpec(transports, backoff=PACE)),
             ChildSpec("pairing", Pairing, PairingArgs()),

@@ -39,10 +39,10 @@ def eventually(holds: Callable[[], object], what: str, patience: float = PATIENC
 class Pair:
     """blue and red, paired and connected."""
 
-    def __init__(self, folder: Path, token: str) -> None:
+    def __init__(self, folder: Path, token: str, make: type[LocalNode] = LocalNode) -> None:
         self.folder = folder
-        self.blue = LocalNode(folder / "blue", "blue", token, Strength.MINIMAL)
-        self.red = LocalNode(folder / "red", "red", token, Strength.MINIMAL)
+        self.blue = make(folder / "blue", "blue", token, Strength.MINIMAL)
+        self.red = make(folder / "red", "red", token, Strength.MINIMAL)
 
     def join(self) -> None:
         invitation = self.red.control.invite()
@@ -79,11 +79,11 @@ def pid_of(node: Control, actor: str) -> int | None:
 
 
 @contextlib.contextmanager
-def paired() -> Iterator[Pair]:
-    """A running pair; afterwards nothing of it is left."""
+def paired(make: type[LocalNode] = LocalNode) -> Iterator[Pair]:
+    """A running pair; afterwards nothing of it is left. :param make: what kind of nodes."""
     token = secrets.token_hex(8)
     folder = Path(tempfile.mkdtemp(prefix="springline-test-"))
-    pair = Pair(folder, token)
+    pair = Pair(folder, token, make)
     try:
         with pair.blue, pair.red:
             try:

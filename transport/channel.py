@@ -1,9 +1,9 @@
 """A session at work: one socket, one asyncio loop, messages and files in both directions.
 
 The rule: this is where bytes move, and nothing is decided here. What is sent next is the mux's business, whether the
-other side lives is ``liveness``'s; what an incoming message or stream means is the user's (:class:`ChannelUser`). A
-channel ends once: by :meth:`Channel.goodbye`, or by telling ``channel_lost`` why it broke. Either way every stream on
-it ends first, so nobody waits for one for ever.
+other side lives is ``liveness``'s, how long keys serve ``refresh``'s; what an incoming message or stream means is the
+user's (:class:`ChannelUser`). A channel ends once: by :meth:`Channel.goodbye`, or by telling ``channel_lost`` why it
+broke. Either way every stream on it ends first, so nobody waits for one for ever.
 
 Frames are filled, encrypted and sent in place, and decrypted where they were received; files go in and out of them
 without a copy in between (``transport/splice.py``).
@@ -43,9 +43,12 @@ from springline.transport.records import (
     Pong,
     Priority,
     Purpose,
+    Refresh,
     Reset,
     parse_untrusted,
 )
+from springline.transport.refresh import Answer, Ask, RefreshLimits
+from springline.transport.refresher import Refresher
 from springline.transport.session import LEAST_BODY, Session
 from springline.transport.splice import Splice, StreamUser
 
@@ -74,6 +77,9 @@ class ChannelUser(StreamUser, Protocol):
     def answered(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         """The answer to a message of ours."""
 
+    def refresh_asks(self, tag: int, question: Ask) -> None:
+        """A refresh of the keys needs the Keystore; owe it :meth:`Channel.refresh_told`."""
+
 
 class Channel:
     """One session.
@@ -82,10 +88,19 @@ class Channel:
     :param keys: of the handshake. :param dialled: whether this side dialled.
     :param keepalive: seconds of silence before a probe.
     :param tag: given back in every call of ``user``.
+    :param refresh: how long keys serve.
     """
 
     def __init__(
-        self, sock: socket.socket, keys: SessionKeys, *, dialled: bool, keepalive: float, user: ChannelUser, tag: int
+        self,
+        sock: socket.socket,
+        keys: SessionKeys,
+        *,
+        dialled: bool,
+        keepalive: float,
+        user: ChannelUser,
+        tag: int,
+        refresh: RefreshLimits,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
@@ -94,10 +109,20 @@ class Channel:
         self._frames = FrameBuffer(LEAST_BODY)
         self._user = user
         self._tag = tag
+        self.received = self.sent = 0  # bytes on the wire
         self._out = memoryview(bytearray(BATCH * MOST_FRAME))
         self._unsent = self._out[:0]
         self._splice = Splice(self._mux, user, tag, self._loop.time, self._spoke)
         self._liveness = Liveness(keepalive, self._loop.time())
+        self._refresher = Refresher(
+            self._session,
+            keys.hash,
+            refresh,
+            dialled=dialled,
+            ask=lambda question: user.refresh_asks(tag, question),
+            wake=self._wake,
+            end=self._outlive,
+        )
         self._timer: asyncio.TimerHandle | None = None
         self._writing = self._scheduled = self._begun = self._closed = False
         sock.setblocking(False)
@@ -114,6 +139,7 @@ class Channel:
         self._begun = True
         self._loop.add_reader(self._sock, self._readable)
         self._watch()
+        self._refresher.begin()
         self._wake()
 
     def goodbye(self, reason: str, code: int = Code.DONE) -> None:
@@ -139,6 +165,7 @@ class Channel:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._refresher.close()
         if self._begun:
             self._loop.remove_reader(self._sock)
         if self._writing:
@@ -176,6 +203,22 @@ class Channel:
         if self._timer is not None and self._liveness.deadline < self._timer.when():
             self._timer.cancel()
             self._watch()
+
+    # -- the keys: see transport/refresh.py --------------------------------------------------------------------------
+
+    @property
+    def refreshes(self) -> int:
+        """How often both directions have got new keys."""
+        return self._refresher.count
+
+    def refresh_told(self, answer: Answer) -> None:
+        """What the Keystore says to ``refresh_asks``."""
+        if not self._closed:
+            self._refresher.told(answer)
+
+    def _outlive(self, reason: str) -> None:
+        self._say_goodbye(Code.DONE, reason)
+        self._lose(reason)
 
     # -- messages --------------------------------------------------------------------------------------------------
 
@@ -236,6 +279,8 @@ class Channel:
 
     def _send(self) -> None:
         self._scheduled = False
+        if not self._closed:
+            self._refresher.moved()
         if self._closed:
             return
         try:
@@ -255,7 +300,9 @@ class Channel:
                 return False
         try:
             while self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                size = self._sock.send(self._unsent)
+                self.sent += size
+                self._unsent = self._unsent[size:]
         except BlockingIOError:
             if not self._writing:
                 self._writing = True
@@ -268,10 +315,13 @@ class Channel:
         at = 0
         for _ in range(BATCH):
             frame = self._out[at : at + MOST_FRAME]
-            size = self._mux.next_frame(frame[LENGTH_SIZE:-TAG_SIZE], self._splice.read)
-            if size == 0:
-                break
-            at += self._session.seal_in_place(frame, size)
+            sealed = self._refresher.put_frame(frame)
+            if sealed == 0:
+                size = self._mux.next_frame(frame[LENGTH_SIZE:-TAG_SIZE], self._splice.read)
+                if size == 0:
+                    break
+                sealed = self._session.seal_in_place(frame, size)
+            at += sealed
         return at
 
     def _writable(self) -> None:
@@ -292,19 +342,23 @@ class Channel:
         if size == 0:
             self._lose("closed by the other side")
             return
+        self.received += size
         self._liveness = self._liveness.heard(self._loop.time())
         self._frames.wrote(size)
         try:
             for body in self._frames.frames():
-                for record in parse_untrusted(self._session.open(body)):
-                    event = self._mux.incoming(record)
-                    if event is not None:
+                records = parse_untrusted(self._session.open(body))
+                for record in records:
+                    if isinstance(record, Refresh):
+                        self._refresher.came(record, alone=len(records) == 1)
+                    elif (event := self._mux.incoming(record)) is not None:
                         self._handle(event)
                     if self._closed:
                         return
         except Malformed as error:
             self._expose(error)
             return
+        self._refresher.moved()
         if not self._mux.idle:
             self._wake()
 

@@ -8,6 +8,7 @@ is the caller's business: an attempt may be a connect alone or a connect and a h
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -88,6 +89,6 @@ async def connect(address: Address) -> socket.socket:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()  # its own text is asyncio's, and says less
     return str(error) or type(error).__name__

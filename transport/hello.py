@@ -1,8 +1,10 @@
 """What the two sides say inside the first two handshake messages: versions, features and the session's epoch.
 
-Layout: CBOR map ``{"v": [lowest, highest], "f": [feature, …], "e": epoch}``, padded with zeros to ``FIRST_PAYLOAD``
-bytes by ``noise.pad``, so that every handshake has the same length on the wire. The responder answers with the one
-version it chose (lowest = highest) and the epoch it assigned. Unknown keys are ignored: room for later versions.
+Layout: CBOR map ``{"v": [lowest, highest], "f": [feature, …], "e": epoch, "k": used, "n": current}``, padded with zeros
+to ``FIRST_PAYLOAD`` bytes by ``noise.pad``, so that every handshake has the same length on the wire. The responder
+answers with the one version it chose (lowest = highest) and the epoch it assigned. ``k`` and ``n`` are ids of
+relationship keys (8 bytes each): the one this handshake uses, the initiator's choice, and the speaker's present one.
+Unknown keys are ignored: room for later versions.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from springline.transport.noise import FIRST_PAYLOAD, pad, unpad_untrusted
 VERSION = 1
 MOST_EPOCH = 2**63 - 1
 _MOST_FEATURES = 8
+ID_SIZE = 8
+"""Bytes in the id of a relationship key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +31,21 @@ class Hello:
     :param lowest: oldest protocol version spoken. :param highest: newest.
     :param epoch: initiator: the highest epoch known for this pair, responder: the one assigned (``0 … 2**63-1``).
     :param features: short ASCII names.
+    :param used: id of the relationship key this handshake uses, or ``b""`` if the responder speaks.
+    :param current: id of the speaker's present relationship key.
     """
 
     lowest: int = VERSION
     highest: int = VERSION
     epoch: int = 0
     features: tuple[str, ...] = ()
+    used: bytes = b""
+    current: bytes = b""
 
     def encode(self) -> bytes:
         """``FIRST_PAYLOAD`` bytes."""
         fields = {"v": [self.lowest, self.highest], "f": list(self.features), "e": self.epoch}
+        fields |= {"k": self.used, "n": self.current}
         return pad(cbor2.dumps(fields), FIRST_PAYLOAD)
 
     def agree(self, other: Hello) -> int | None:
@@ -60,7 +69,10 @@ def decode_untrusted(payload: bytes) -> Hello:
         raise Malformed("the hello has no epoch")
     if not (isinstance(features, list) and len(features) <= _MOST_FEATURES and all(_name(f) for f in features)):
         raise Malformed("the hello's features are not names")
-    return Hello(int(versions[0]), int(versions[1]), int(epoch or 0), tuple(features))
+    used, current = fields.get("k", b""), fields.get("n", b"")
+    if not all(isinstance(ident, bytes) and len(ident) in (0, ID_SIZE) for ident in (used, current)):
+        raise Malformed("the hello's key ids are none")
+    return Hello(int(versions[0]), int(versions[1]), int(epoch or 0), tuple(features), used, current)
 
 
 def _small(value: object, most: int) -> bool:

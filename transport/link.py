@@ -108,7 +108,9 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """The device is not to be trusted any more."""
+    """The device is not to be trusted any more: revoked, or its trust has expired."""
+
+    reason: str = "revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,10 +296,10 @@ def _disconnect(turn: _Turn, _event: Event) -> None:
     turn.enter(Phase.DISCONNECTED, "disconnected by the user", None)
 
 
-def _revoke(turn: _Turn, _event: Event) -> None:
+def _revoke(turn: _Turn, event: Revoked) -> None:
     turn.drop_dial()
-    turn.drop_session("revoked")
-    turn.enter(Phase.FAILED, "revoked", None)
+    turn.drop_session(event.reason)
+    turn.enter(Phase.FAILED, event.reason, None)
 
 
 def _socket_up(turn: _Turn, _event: Event) -> None:

@@ -42,6 +42,7 @@ from springline.transport.records import (
     Priority,
     Purpose,
     Record,
+    Refresh,
     Reset,
     put_data_head,
 )
@@ -280,6 +281,8 @@ class Mux:
                 return None
             case Pong() | GoAway():
                 return record
+            case Refresh():
+                raise Malformed("a refresh is none of the streams' and messages' business")
 
     def _on_data(self, data: Data) -> Data | None:
         stream = self._streams.find_untrusted(data.stream)

@@ -152,14 +152,17 @@ class Handshake:
         static_private: bytes,
         remote_static: bytes | None = None,
         psk: bytes | None = None,
+        within: bytes = b"",
     ) -> Handshake:
-        """The dialling side; :meth:`write` comes first. Arguments and errors as of the class."""
-        return cls(pattern, True, static_private, remote_static, psk)
+        """The dialling side; :meth:`write` comes first. Arguments and errors as of the class, and of :func:`bound`."""
+        return cls(pattern, True, static_private, remote_static, psk, prologue=bound(within))
 
     @classmethod
-    def respond(cls, pattern: bytes, static_private: bytes, psk: bytes | None = None) -> Handshake:
-        """The listening side; :meth:`read` comes first. Arguments and errors as of the class."""
-        return cls(pattern, False, static_private, None, psk)
+    def respond(
+        cls, pattern: bytes, static_private: bytes, psk: bytes | None = None, within: bytes = b""
+    ) -> Handshake:
+        """The listening side; :meth:`read` comes first. Arguments and errors as of the class, and of :func:`bound`."""
+        return cls(pattern, False, static_private, None, psk, prologue=bound(within))
 
     def __repr__(self) -> str:
         return f"<Handshake {'failed' if self._failed else 'finished' if self.finished else 'under way'}>"
@@ -196,11 +199,14 @@ class Handshake:
         except (InvalidTag, ValueError, NoiseValueError):
             raise self._fail() from None
 
-    def padding(self) -> bytes:
-        """An empty payload, padded to the size that the next message's has. :raises Misuse: there is no next one."""
+    def padding(self, content: bytes = b"") -> bytes:
+        """``content``, padded to the size that the next message's payload has.
+
+        :raises Misuse: there is no next one, or it has no room for that.
+        """
         if not self._payloads:
             raise Misuse("the handshake has no further message")
-        return pad(b"", self._payloads[0])
+        return pad(content, self._payloads[0])
 
     @property
     def finished(self) -> bool:
@@ -220,6 +226,12 @@ class Handshake:
         """Noise's ``h`` after the last message, 32 bytes. :raises Misuse: the handshake is not finished."""
         self._expect_finished()
         return bytes(self._noise.get_handshake_hash())
+
+    @property
+    def secret(self) -> bytes:
+        """Noise's final chaining key, 32 bytes: known to both sides alone. :raises Misuse: it is not finished."""
+        self._expect_finished()
+        return bytes(self._state.symmetric_state.ck)
 
     def keys(self) -> SessionKeys:
         """The session's keys. :raises Misuse: the handshake is not finished."""
@@ -251,6 +263,15 @@ class Handshake:
 
 
 # -- keys, MACs, padding -------------------------------------------------------------------------------------------
+
+
+def bound(within: bytes) -> bytes:
+    """The prologue of a handshake inside the session whose handshake hash is ``within`` (32 bytes), or of a first one.
+
+    Two sides with different prologues do not understand each other (revision 34 §6), so a handshake that was recorded
+    in one session is worth nothing in another one, or outside. :raises Misuse: the hash has another size.
+    """
+    return PROLOGUE + b" within " + _sized(within, "a session's hash") if within else PROLOGUE
 
 
 def public_key(private: bytes) -> bytes:

@@ -14,7 +14,7 @@ A record is ``kind`` (1 byte), ``length`` of what follows (2 bytes), then its bo
     7     RESET      stream u32 · code u8 · text
     8     PING       token u64
     9     PONG       token u64
-    10    REFRESH    reserved for the handshake inside the link
+    10    REFRESH    step u8 · bytes; alone in its frame
     11    GOAWAY     code u8 · text
     ====  =========  ==================================================================================================
 
@@ -47,6 +47,9 @@ MOST_HEADER = 4096
 MOST_TEXT = 500
 """Bytes of UTF-8 in the text of an ACK, RESET or GOAWAY; what is not printable arrives as a space."""
 
+MOST_REFRESH = 1024
+"""Bytes that a step of a refresh carries; those of today are a handshake's frames, which have fewer."""
+
 DIGEST_SIZE = 32
 """Bytes in a BLAKE3 digest."""
 
@@ -68,6 +71,7 @@ _OPEN = struct.Struct(">IBB")
 _CREDIT = struct.Struct(">II")
 _FIN = struct.Struct(">IQ")
 _RESET = struct.Struct(">IB")
+_REFRESH = struct.Struct(">B")
 _GOAWAY = struct.Struct(">B")
 
 
@@ -105,6 +109,19 @@ class Purpose(IntEnum):
     """Handle it; answered by an ANSWER, or an ACK if there is nothing to say or it failed."""
     ANSWER = 2
     """The answer to the request with this id."""
+
+
+class RefreshStep(IntEnum):
+    """How far a refresh of the keys is; see ``transport/refresh.py``."""
+
+    FIRST = 1
+    """The dialler's handshake frame."""
+    SECOND = 2
+    """The listener's, or nothing: it can't now."""
+    SWITCH = 3
+    """The dialler's last record under its old key."""
+    SWITCH_BACK = 4
+    """The listener's last record under its old key."""
 
 
 class Code(IntEnum):
@@ -259,6 +276,19 @@ class Pong(NamedTuple):
         return _record(Kind.PONG, _U64, (self.token,))
 
 
+class Refresh(NamedTuple):
+    """A step towards new keys."""
+
+    step: RefreshStep
+    frame: bytes = b""
+
+    def encode(self) -> bytes:
+        """The record. :raises Misuse: the frame is too long."""
+        if len(self.frame) > MOST_REFRESH:
+            raise Misuse(f"a refresh carries at most {MOST_REFRESH} bytes")
+        return _record(Kind.REFRESH, _REFRESH, (self.step,), self.frame)
+
+
 class GoAway(NamedTuple):
     """The last record of a session: why it ends."""
 
@@ -270,7 +300,7 @@ class GoAway(NamedTuple):
         return _record(Kind.GOAWAY, _GOAWAY, (self.code,), _text(self.text))
 
 
-Record = Message | Ack | Open | Data | Credit | Fin | Reset | Ping | Pong | GoAway
+Record = Message | Ack | Open | Data | Credit | Fin | Reset | Ping | Pong | Refresh | GoAway
 
 
 def put_data_head(view: memoryview, stream: int, size: int) -> None:
@@ -361,6 +391,14 @@ def _pong(body: memoryview) -> Pong:
     return Pong(*_unpack_all(_U64, body))
 
 
+def _refresh(body: memoryview) -> Refresh:
+    (number,) = _unpack(_REFRESH, body)
+    step = _STEPS.get(number)
+    if step is None or len(body) > _REFRESH.size + MOST_REFRESH:
+        raise Malformed("an unknown step of a refresh, or one too long")
+    return Refresh(step, bytes(body[_REFRESH.size :]))
+
+
 def _goaway(body: memoryview) -> GoAway:
     (code,) = _unpack(_GOAWAY, body)
     return GoAway(code, _text_untrusted(body[_GOAWAY.size :]))
@@ -376,10 +414,12 @@ _PARSERS: dict[int, Callable[[memoryview], Record]] = {
     Kind.RESET: _reset,
     Kind.PING: _ping,
     Kind.PONG: _pong,
+    Kind.REFRESH: _refresh,
     Kind.GOAWAY: _goaway,
 }
 _PURPOSES = {int(purpose): purpose for purpose in Purpose}
 _PRIORITIES = {int(priority): priority for priority in Priority}
+_STEPS = {int(step): step for step in RefreshStep}
 
 
 def _unpack(layout: struct.Struct, body: memoryview) -> tuple[int, ...]:

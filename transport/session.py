@@ -4,6 +4,8 @@ The rule: message n of a direction is sealed with nonce n, four zero bytes and a
 34 §12.1), and nothing else is ever accepted in its place. TCP keeps the order, so no window is needed: a message that
 is lost, repeated, swapped or changed does not open, and the session is over.
 
+The keys of the two directions are replaced one by one (``transport/refresh.py``); each new one counts from 0.
+
 Encryption is in place: the plaintext is put at ``frame[LENGTH_SIZE:]``, the ciphertext and the length end up around it.
 """
 
@@ -44,24 +46,33 @@ class Session:
     __slots__ = ("_decrypt", "_encrypt", "received", "received_bytes", "sent", "sent_bytes")
 
     sent: int
-    """Messages sent so far: the counter of the next one."""
+    """Messages sent under the present key: the counter of the next one."""
     received: int
-    """Messages received so far: the counter of the next one."""
+    """Messages received under the present key: the counter of the next one."""
     sent_bytes: int
-    """Bytes of plaintext sealed by this object."""
+    """Bytes of plaintext sealed under the present key."""
     received_bytes: int
-    """Bytes of plaintext opened by this object."""
+    """Bytes of plaintext opened under the present key."""
 
     def __init__(self, keys: SessionKeys, send_counter: int = 0, receive_counter: int = 0) -> None:
-        self._encrypt = ChaCha20Poly1305(keys.send).encrypt_into
-        self._decrypt = ChaCha20Poly1305(keys.receive).decrypt_into
+        self.seal_with(keys.send)
+        self.open_with(keys.receive)
         self.sent, self.received = send_counter, receive_counter
-        self.sent_bytes = self.received_bytes = 0
 
     @classmethod
     def after_confirm(cls, keys: SessionKeys, initiator: bool) -> Session:
         """The session after Connect, whose initiator has used up its counter 0 for the confirm message."""
         return cls(keys, send_counter=int(initiator), receive_counter=int(not initiator))
+
+    def seal_with(self, key: bytes) -> None:
+        """Seal what follows with another key, 32 bytes; nothing refers to the former one any more."""
+        self._encrypt = ChaCha20Poly1305(key).encrypt_into
+        self.sent = self.sent_bytes = 0
+
+    def open_with(self, key: bytes) -> None:
+        """Open what follows with another key, 32 bytes; nothing refers to the former one any more."""
+        self._decrypt = ChaCha20Poly1305(key).decrypt_into
+        self.received = self.received_bytes = 0
 
     def seal_in_place(self, frame: memoryview, size: int) -> int:
         """Turn the plaintext at ``frame[LENGTH_SIZE : LENGTH_SIZE + size]`` into a frame at ``frame[0:]``.

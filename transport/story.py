@@ -30,6 +30,7 @@ class Cause(Enum):
     LOST = "the session ended"
     HINT = "something has changed"
     TIME = "it was time"
+    PROCESS = "its process ended"
 
 
 class Next(Enum):
@@ -39,6 +40,7 @@ class Next(Enum):
     SHAKES_HANDS = "waits for the handshake"
     RETRIES = "dials again"
     WATCHES = "probes it when it falls silent"
+    RESTARTS = "starts its process again"
     WAITS = "waits until you connect it"
     NOTHING = "nothing, until it is paired again"
 
@@ -98,6 +100,15 @@ def tell(event: link.Event, before: LinkState, after: LinkState, now: float, wal
     cause = _cause(event, before)
     evidence = "" if cause is Cause.TIME else after.reason
     return Entry(wall, wall, before.phase.value, after.phase.value, cause, evidence, _NEXT[after.phase], due)
+
+
+def process_ended(before: str, detail: str, wall: float) -> Entry:
+    """The process that held the link has ended; it is forked again, and then dials at once.
+
+    :param before: the public state it was in. :param wall: wall-clock seconds.
+    """
+    after = Phase.RECONNECTING.value
+    return Entry(wall, wall, before, after, Cause.PROCESS, detail, Next.RESTARTS)
 
 
 def _cause(event: link.Event, before: LinkState) -> Cause:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from springline.actors.messages import OpenStream, Sink, StreamEnded, StreamMoved, connection_name
+from springline.actors.keeping import Audit
+from springline.actors.messages import KEYSTORE, OpenStream, Sink, StreamEnded, StreamMoved, connection_name
 from springline.actors.shell import Sender, receives
 from springline.actors.wire import Fd
 from springline.errors import HandlerFailed, Malformed, Misuse, NotRunning, SpringlineError, Unreachable
@@ -31,6 +32,9 @@ KEEP_ENDED = 600.0
 
 MOST_SENDING = 64
 """Transfers at a time."""
+
+MOST_ALLOWED = 256
+"""Approved transfers remembered; one that is forgotten is asked for again should its link break."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,9 @@ class Files(ProtocolHandler):
     def begin(self, args: FilesArgs) -> None:
         """Open the folder for received files."""
         self._inbox = Inbox(args.incoming)
+        self._inbox.forget_abandoned(time.time())
         self._outgoing: dict[UUID, _Outgoing] = {}
+        self._allowed: dict[tuple[UUID, UUID], tuple[str, int]] = {}
         self._ticking = False
 
     # -- sending ---------------------------------------------------------------------------------------------------
@@ -143,6 +149,15 @@ class Files(ProtocolHandler):
         if one.ended_at is None and one.state.phase in (Phase.DONE, Phase.FAILED):
             one.ended_at = time.monotonic()
             one.file.close()
+            state = one.state
+            failed = state.phase is Phase.FAILED
+            kind, why = ("file not sent", state.reason) if failed else ("file sent", "")
+            self._note(kind, one.device, state.offer, why)
+
+    def _note(self, kind: str, device: UUID, offer: Offer, why: str = "") -> None:
+        """Have the audit trail hold it."""
+        what = f"{offer.name} ({offer.size} bytes)"
+        self.tell(KEYSTORE, Audit(kind, device, f"{what}: {why}" if why else what))
 
     def _perform(self, transfer: UUID, one: _Outgoing, effect: Effect) -> None:
         match effect:
@@ -209,11 +224,31 @@ class Files(ProtocolHandler):
 
     # -- receiving -------------------------------------------------------------------------------------------------
 
+    def sensitive(self, device: UUID, message: DeviceMessage) -> str:
+        """To receive a file; to say that it has been received is not."""
+        offer = _offer(message)
+        return "" if self._inbox.done(offer.transfer) is not None else self._unasked(device, offer)
+
+    def sensitive_stream(self, device: UUID, header: bytes) -> str:
+        """To receive what was not offered before, or otherwise."""
+        return self._unasked(device, offer_from_untrusted(header))
+
+    def _unasked(self, device: UUID, offer: Offer) -> str:
+        """What the user is asked, unless that file has been approved; the offset may change when it goes on."""
+        if self._allowed.get((device, offer.transfer)) == (offer.name, offer.size):
+            return ""
+        return f"receive the file “{offer.name}” ({_readable(offer.size)})"
+
+    def _allow(self, device: UUID, offer: Offer) -> None:
+        self._allowed[device, offer.transfer] = offer.name, offer.size
+        if len(self._allowed) > MOST_ALLOWED:
+            del self._allowed[next(iter(self._allowed))]
+
     def handle(self, device: UUID, message: DeviceMessage) -> DeviceMessage:
         """An offer: what do we have of it?"""
-        if not isinstance(message, Custom) or message.version != VERSION:
-            raise Malformed("not an offer of a file")
-        offer = offer_from_untrusted(message.payload)
+        offer = _offer(message)
+        if self.approved:
+            self._allow(device, offer)
         done = self._inbox.done(offer.transfer)
         here = Have(self._inbox.received(offer.transfer, offer.size))
         reply = here if done is None else AllThere(done.blake3, done.name)
@@ -222,6 +257,8 @@ class Files(ProtocolHandler):
     def offered(self, device: UUID, header: bytes) -> Sink:
         """A stream with the rest of a file: here is where it goes."""
         offer = offer_from_untrusted(header)
+        if self.approved:
+            self._allow(device, offer)
         if offer.offset > self._inbox.received(offer.transfer, offer.size):
             raise Malformed("the rest of a file whose beginning is not here")
         return Sink(Fd(self._inbox.open_part(offer.transfer, offer.offset)), offer.offset, offer.size)
@@ -234,7 +271,27 @@ class Files(ProtocolHandler):
             return
         offer = offer_from_untrusted(end.header)
         if not end.error and end.total == offer.size:
+            again = self._inbox.done(offer.transfer) is not None
             self._inbox.finish(offer.transfer, offer.name, offer.size, end.blake3)
+            if not again:
+                self._note("file received", end.device, offer)
         elif end.blake3 or end.total > offer.size:  # it came to its end and is not what was offered: start over
             self._inbox.discard(offer.transfer)
+            self._note("file not received", end.device, offer, end.error or "it is not what was offered")
 
+
+def _offer(message: DeviceMessage) -> Offer:
+    if not isinstance(message, Custom) or message.version != VERSION:
+        raise Malformed("not an offer of a file")
+    return offer_from_untrusted(message.payload)
+
+
+def _readable(size: int) -> str:
+    """Bytes as people say them."""
+    if size < 1000:
+        return f"{size} bytes"
+    amount, units = size / 1000, iter(("kB", "MB", "GB", "TB", "PB"))
+    unit = next(units)
+    while amount >= 999.95 and unit != "PB":
+        amount, unit = amount / 1000, next(units)
+    return f"{amount:.1f} {unit}"

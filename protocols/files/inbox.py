@@ -25,6 +25,9 @@ from uuid import UUID
 from springline.errors import Busy, LocalFault, StorageFull
 from springline.protocols.files.naming import numbered
 
+ABANDONED = 7 * 86400.0
+"""Seconds without a byte after which a partial file is given up."""
+
 MOST_DONE = 256
 """Finished transfers remembered; beyond that the oldest are forgotten."""
 
@@ -99,6 +102,27 @@ class Inbox:
         """Throw the partial file away."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(_part(transfer), dir_fd=self._folder)
+
+    def forget_abandoned(self, now: float) -> int:
+        """Throw away partial files that nothing was written to for :data:`ABANDONED` seconds; how many.
+
+        :param now: wall-clock seconds.
+        """
+        parts = [name for name in os.listdir(self._folder) if name.startswith(".") and name.endswith(".part")]
+        return sum(self._forget_if_abandoned(name, now) for name in parts)
+
+    def _forget_if_abandoned(self, part: str, now: float) -> bool:
+        with contextlib.suppress(OSError):  # not ours after all, or a stream still has it
+            fd = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found = os.fstat(fd)
+                if stat.S_ISREG(found.st_mode) and now - found.st_mtime > ABANDONED:
+                    os.unlink(part, dir_fd=self._folder)
+                    return True
+            finally:
+                os.close(fd)
+        return False
 
     def finish(self, transfer: UUID, name: str, size: int, blake3: bytes) -> Done:
         """The file is whole and verified: put it under its name, or a namesake's, durably. Repeating does no harm.

@@ -21,8 +21,9 @@ PAUSE = 0.2
 """Seconds before the next offer, doubling per break without progress up to ``LONGEST_PAUSE``."""
 
 LONGEST_PAUSE = 10.0
-ANSWER_PATIENCE = 15.0
-"""Seconds an offer may stay unanswered."""
+ANSWER_PATIENCE = 200.0
+"""Seconds an offer may stay unanswered: longer than its receiver's user may take to approve it and its handler to
+answer. A receiver that dies is noticed by the link."""
 
 STALL = 60.0
 """Seconds a stream may stay without progress."""

@@ -1,15 +1,13 @@
 """Pairing: keeps the open invitations and runs pairings, ours and others', over sockets of their own.
 
-The rule: what may be said when is decided in ``invitations`` and ``exchange``; the keys stay in the Keystore, which
-does the handshake's secret part, signs, and derives and stores the relationship key. This actor moves the bytes, with a
-deadline for the whole of a pairing.
+The rule: here is decided who may try, and how often; ``conversation`` is one try. Each invitation and each joining is
+watched (``watching``): followers are told how far it is and how it ends.
 
 An invitation lives in memory only: if this process dies, its words are void and the user asks for new ones.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import socket
@@ -17,14 +15,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
+from springline.actors.keeping import Audit
 from springline.actors.messages import (
     CONNECTIONS,
     EVENTS,
     KEYSTORE,
     TRANSPORT,
-    BeginPairing,
-    CommitPairing,
     DevicesChanged,
     Doorbells,
     Invitation,
@@ -32,35 +30,33 @@ from springline.actors.messages import (
     Join,
     ListeningAt,
     PairingKnock,
-    PairingStep,
-    PairingStepped,
     Publish,
-    SignPairing,
     WhichDoorbells,
-    WhoAmI,
 )
-from springline.actors.shell import IoShell, Sender, receives
+from springline.actors.shell import LATER, IoShell, Sender, receives
 from springline.errors import Lost, Malformed, Misuse, PairingFailed, SpringlineError, TimedOut
-from springline.events import DevicePaired
-from springline.protocols.pairing import exchange, uri
-from springline.protocols.pairing.exchange import Exchange, Role, Store
-from springline.protocols.pairing.invitations import Invitations
+from springline.events import DevicePaired, PairingStage
+from springline.protocols.pairing import uri
+from springline.protocols.pairing.conversation import Conversation
+from springline.protocols.pairing.exchange import Role
+from springline.protocols.pairing.failures import Failures
+from springline.protocols.pairing.invitations import Invitations, OpenInvitation
 from springline.protocols.pairing.keys import InvitationKeys, keys_of
+from springline.protocols.pairing.watching import (
+    ConfirmPairing,
+    FollowPairing,
+    PairingEvent,
+    PairingNews,
+    Watched,
+    Watching,
+)
 from springline.protocols.pairing.words import SECRET_SIZE, words_of
 from springline.store.devices import PairedDevice
-from springline.store.identity import DeviceInfo
 from springline.transport.address import Address
 from springline.transport.dialing import connect, race
-from springline.transport.framing import LENGTH_SIZE
-from springline.transport.handshaking import read_exactly, read_frame, send_frame
 from springline.transport.interfaces import own_addresses
-from springline.transport.noise import SECOND_FRAME, TAG_SIZE, THIRD_FRAME, mac1
-from springline.transport.session import Session
 
 log = logging.getLogger("springline.pairing")
-
-DEADLINE = 20.0
-"""Seconds for a whole pairing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,108 +65,142 @@ class PairingArgs:
 
 
 @dataclass(slots=True)
-class _Talk:
-    """An authenticated pairing session."""
+class _Host:
+    """An open invitation, or one whose caller is inside.
 
-    sock: socket.socket
-    session: Session
+    :param callers: how many are inside. :param believed: whether one of them has used it up.
+    """
 
-    async def say(self, message: bytes) -> None:
-        """Send one message."""
-        await asyncio.get_running_loop().sock_sendall(self.sock, self.session.seal(message))
-
-    async def hear(self) -> bytes:
-        """The other side's next message. :raises Malformed: it is too large, or not genuine."""
-        size = int.from_bytes(await read_exactly(self.sock, LENGTH_SIZE), "big")
-        if not TAG_SIZE <= size <= exchange.MOST_MESSAGE:
-            raise Malformed("a pairing message of that size is not due")
-        body = bytearray(await read_exactly(self.sock, size))
-        return bytes(self.session.open(memoryview(body)))
+    invited: OpenInvitation
+    watched: Watched
+    callers: int = 0
+    believed: bool = False
 
 
 class Pairing(IoShell):
-    """Answers ``Invite`` and ``Join``; takes ``PairingKnock``."""
+    """Answers ``Invite``, ``Join``, ``FollowPairing`` and ``ConfirmPairing``; takes ``PairingKnock``."""
 
     async def start(self, args: PairingArgs) -> None:
         """Begin without invitations."""
         self._invitations = Invitations()
-        self._hang_doorbells()
+        self._hosts: dict[bytes, _Host] = {}
+        self._watching = Watching(self._publish)
+        self._failures = Failures()
+        self._changed()
 
     # -- inviting --------------------------------------------------------------------------------------------------
 
     @receives(Invite)
     async def invite(self, message: Invite, sender: Sender) -> Invitation:
         """Open an invitation."""
+        self._expect_open()
         secret = secrets.token_bytes(SECRET_SIZE)
         where: Address = await self.ask(TRANSPORT, ListeningAt())
         self._invitations, made = self._invitations.invite(secret, time.time())
-        self._hang_doorbells()
-        self.loop.call_later(made.expires_at - time.time() + 0.1, self._expire)
+        watched = self._watching.open(Role.INVITER, confirm=message.confirm)
+        self._hosts[made.keys.doorbell] = _Host(made, watched)
+        self._changed()
+        self.loop.call_later(made.expires_at - time.time() + 0.1, self._changed)
         expires = datetime.fromtimestamp(made.expires_at, UTC)
-        return Invitation(words_of(secret), uri.build(secret, own_addresses(where)), expires)
+        return Invitation(words_of(secret), uri.build(secret, own_addresses(where)), expires, watched.id)
 
-    def _expire(self) -> None:
-        self._invitations = self._invitations.current(time.time())
-        self._hang_doorbells()
+    def _changed(self) -> None:
+        """Hang the doorbells of the invitations that are open, and tell of those that are not any more."""
+        now = time.time()
+        self._invitations = self._invitations.current(now)
+        still = {one.keys.doorbell: one for one in self._invitations.open}
+        for doorbell, host in list(self._hosts.items()):
+            one = still.get(doorbell)
+            if host.callers or (one is not None and one.attempts_left > 0):
+                continue
+            if one is not None:
+                self._invitations = self._invitations.use(doorbell)
+            self._end_host(doorbell, _why_over(one, host, now))
+        shut = self._failures.shut_for(self.loop.time()) > 0
+        self.tell(TRANSPORT, Doorbells(() if shut else self._invitations.doorbells))
 
-    def _hang_doorbells(self) -> None:
-        self.tell(TRANSPORT, Doorbells(self._invitations.doorbells))
+    def _end_host(self, doorbell: bytes, error: SpringlineError | None, device: PairedDevice | None = None) -> None:
+        self._hosts.pop(doorbell).watched.end(device, error)
 
     @receives(WhichDoorbells)
     def which_doorbells(self, message: WhichDoorbells, sender: Sender) -> None:
         """The transport has been restarted."""
-        self._hang_doorbells()
+        self._changed()
 
     @receives(PairingKnock)
     async def knock(self, message: PairingKnock, sender: Sender) -> None:
         """Somebody calls who knows the words."""
         with socket.socket(fileno=message.socket.take()) as sock:
             sock.setblocking(False)
+            host = self._hosts.get(message.doorbell)
             try:
                 self._invitations, invited = self._invitations.knock(message.doorbell, time.time())
-                self._hang_doorbells()
-                async with asyncio.timeout(DEADLINE):
-                    await self._host(sock, invited.keys, message)
-            except (SpringlineError, OSError) as error:
-                log.warning("a pairing from %s came to nothing: %s", message.remote.host, error or "no answer in time")
+            except SpringlineError as error:
+                self._audit("pairing refused", None, f"a caller from {message.remote.host}: {error.message}")
+                return
+            if host is not None:
+                await self._let_in(sock, message, host, invited.keys)
 
-    async def _host(self, sock: socket.socket, keys: InvitationKeys, knock: PairingKnock) -> None:
-        handle: int = await self.ask(KEYSTORE, BeginPairing(initiator=False, psk=keys.psk))
-        stepped: PairingStepped = await self.ask(KEYSTORE, PairingStep(handle, knock.frame))
-        await send_frame(sock, stepped.message or b"")
-        last: PairingStepped = await self.ask(KEYSTORE, PairingStep(handle, await read_frame(sock, THIRD_FRAME)))
-        talk, state, mine = await self._introduce(sock, handle, last, Role.INVITER)
-        state, store = exchange.receive(state, await talk.hear())
-        if not isinstance(store, Store):
-            raise Malformed("the joiner has not said who it is")
-        self._invitations = self._invitations.use(keys.doorbell)
-        self._hang_doorbells()
-        device = await self._commit(handle, store, mine, knock.remote)
-        await talk.say(exchange.stored(Role.INVITER))
-        exchange.receive(state, await talk.hear())
-        self._paired(device)
+    async def _let_in(self, sock: socket.socket, knock: PairingKnock, host: _Host, keys: InvitationKeys) -> None:
+        inside = False
+
+        def believed() -> None:
+            nonlocal inside
+            self._invitations = self._invitations.use(keys.doorbell)
+            inside = host.believed = True
+            self._changed()
+
+        host.callers += 1
+        self._changed()
+        try:
+            conversation = Conversation(self.ask, host.watched, keys, sock, knock.remote)
+            device = await conversation.host(knock.frame, believed)
+        except (SpringlineError, OSError) as error:
+            told = _told(error, host.watched)
+            log.warning("a pairing from %s came to nothing: %s", knock.remote.host, told)
+            self._failed(host.watched, f"a caller from {knock.remote.host}: {told.message}")
+            if inside:
+                self._end_host(keys.doorbell, told)
+                self.tell(CONNECTIONS, DevicesChanged())  # it may be stored all the same
+            elif not host.believed:
+                host.watched.progress(PairingStage.BROKEN_OFF, told.message)
+        else:
+            self._paired(device)
+            self._end_host(keys.doorbell, None, device)
+        finally:
+            host.callers -= 1
+            self._changed()
 
     # -- joining ---------------------------------------------------------------------------------------------------
 
     @receives(Join)
-    async def join(self, message: Join, sender: Sender) -> PairedDevice:
-        """Pair with whoever gave the words."""
+    def join(self, message: Join, sender: Sender) -> str:
+        """Begin to pair with whoever gave the words."""
+        self._expect_open()
         invited = uri.parse(message.words)
         addresses = message.addresses or invited.addresses
         if not addresses:
             raise Misuse("words alone do not say where the other device is", "add --address, or use the URI")
-        keys = keys_of(invited.secret)
+        watched = self._watching.open(Role.JOINER, confirm=message.confirm)
+        self.spawn(self._visit(watched, keys_of(invited.secret), addresses))
+        return watched.id
+
+    async def _visit(self, watched: Watched, keys: InvitationKeys, addresses: Sequence[Address]) -> None:
         try:
-            async with asyncio.timeout(DEADLINE):
-                sock, address = await self._reach(addresses)
-                with sock:
-                    return await self._visit(sock, keys, address)
-        except (ConnectionError, Lost):
-            raise PairingFailed("the other device gave no answer", "are the words right, and still good?") from None
-        except TimeoutError:
-            raise TimedOut(f"the pairing was not through in {DEADLINE:g} s") from None
-        except Malformed as error:
-            raise PairingFailed(f"the other device said what it may not: {error.message}") from None
+            sock, address = await self._reach(addresses)
+        except SpringlineError as error:
+            watched.end(error=error)  # nobody there: no words were tried
+            return
+        with sock:
+            try:
+                device = await Conversation(self.ask, watched, keys, sock, address).visit()
+            except (SpringlineError, OSError) as error:
+                told = _told(error, watched)
+                self._failed(watched, f"joining at {address.host}: {told.message}")
+                watched.end(error=told)
+                return
+        self._paired(device)
+        watched.end(device)
 
     async def _reach(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
         async def attempt(address: Address) -> tuple[socket.socket, Address]:
@@ -178,55 +208,66 @@ class Pairing(IoShell):
 
         return await race(addresses, attempt, lambda late: late[0].close())
 
-    async def _visit(self, sock: socket.socket, keys: InvitationKeys, address: Address) -> PairedDevice:
-        handle: int = await self.ask(KEYSTORE, BeginPairing(initiator=True, psk=keys.psk))
-        first: PairingStepped = await self.ask(KEYSTORE, PairingStep(handle, None))
-        knock = first.message or b""
-        await send_frame(sock, mac1(keys.doorbell, knock) + knock)
-        answer = await read_frame(sock, SECOND_FRAME)
-        last: PairingStepped = await self.ask(KEYSTORE, PairingStep(handle, answer))
-        await send_frame(sock, last.message or b"")
-        talk, state, mine = await self._introduce(sock, handle, last, Role.JOINER)
-        state, _ = exchange.receive(state, await talk.hear())
-        state, store = exchange.receive(state, await talk.hear())
-        if not isinstance(store, Store):
-            raise Malformed("the inviter has not stored us")
-        device = await self._commit(handle, store, mine, address)
-        await talk.say(exchange.stored(Role.JOINER))
-        self._paired(device)
-        return device
+    # -- followers -------------------------------------------------------------------------------------------------
 
-    # -- both ------------------------------------------------------------------------------------------------------
+    @receives(FollowPairing)
+    def follow(self, message: FollowPairing, sender: Sender) -> object:
+        """Tell what is new, or wait until there is something."""
+        news: PairingNews | None = self._watching[message.pairing].follow(message.seen, sender)
+        return LATER if news is None else news
 
-    async def _introduce(
-        self, sock: socket.socket, handle: int, last: PairingStepped, role: Role
-    ) -> tuple[_Talk, Exchange, bytes]:
-        """Say who we are; the session, the conversation's state, and our contribution."""
-        if last.keys is None or last.remote_static is None:
-            raise Malformed("the handshake is not finished")
-        own = await self._own_info()
-        talk = _Talk(sock, Session(last.keys))
-        mine = secrets.token_bytes(exchange.CONTRIBUTION_SIZE)
-        said = exchange.statement(role, last.keys.hash, own, mine)
-        signature: bytes = await self.ask(KEYSTORE, SignPairing(said))
-        await talk.say(exchange.who(own, mine, signature))
-        return talk, Exchange(role, own, last.keys.hash, last.remote_static), mine
+    @receives(ConfirmPairing)
+    def confirm(self, message: ConfirmPairing, sender: Sender) -> None:
+        """Our user's word."""
+        self._watching[message.pairing].decide(message.yes)
 
-    async def _own_info(self) -> DeviceInfo:
-        """Who we are, and where we can be dialled."""
-        own: DeviceInfo = await self.ask(KEYSTORE, WhoAmI())
-        where: Address = await self.ask(TRANSPORT, ListeningAt())
-        return own.with_addresses(tuple(map(str, own_addresses(where))))
+    def _publish(self, event: PairingEvent) -> None:
+        self.tell(EVENTS, Publish(event))
 
-    async def _commit(self, handle: int, store: Store, mine: bytes, remote: Address) -> PairedDevice:
-        """Store the other side; its own word on its port, our eyes on its host."""
-        ports = [Address.parse_untrusted(address).port for address in store.info.addresses[:1]]
-        seen = [str(Address(remote.host, port)) for port in ports if port]
-        info = store.info.with_addresses((*dict.fromkeys((*seen, *store.info.addresses)),)[:16])
-        device: PairedDevice = await self.ask(KEYSTORE, CommitPairing(handle, info, mine, store.theirs))
-        return device
+    # -- how it ends -----------------------------------------------------------------------------------------------
 
     def _paired(self, device: PairedDevice) -> None:
         self.tell(CONNECTIONS, DevicesChanged())
         self.tell(EVENTS, Publish(DevicePaired(device.info.device_id, device.info)))
 
+    def _failed(self, watched: Watched, detail: str) -> None:
+        """Count it, and write it down."""
+        now = self.loop.time()
+        self._failures = self._failures.add(now)
+        self._audit("pairing failed", watched.peer.device_id, detail)
+        shut = self._failures.shut_for(now)
+        if shut:
+            self._audit("pairing shut", None, f"too many have failed; open again in {shut:.0f} s")
+            self.loop.call_later(shut + 0.1, self._changed)
+
+    def _expect_open(self) -> None:
+        shut = self._failures.shut_for(self.loop.time())
+        if shut:
+            raise PairingFailed("too many pairings have failed lately", f"try again in {shut:.0f} s")
+
+    def _audit(self, kind: str, device: UUID | None, detail: str) -> None:
+        self.tell(KEYSTORE, Audit(kind, device, detail))
+
+
+def _why_over(one: OpenInvitation | None, host: _Host, now: float) -> PairingFailed:
+    """Why nobody has come by that invitation."""
+    if now >= host.invited.expires_at:
+        return PairingFailed("the invitation has expired", "ask for a new one")
+    if one is None:
+        return PairingFailed("the invitation was closed by newer ones", "ask for a new one")
+    return PairingFailed("none of those who called came through", "ask for a new invitation; its words are void")
+
+
+def _told(error: Exception, watched: Watched) -> SpringlineError:
+    """What a user makes of it."""
+    if isinstance(error, (Malformed, Misuse)):
+        return PairingFailed(f"the other device said what it may not: {error.message}")
+    if isinstance(error, Lost):
+        return PairingFailed("a part of this node was restarted meanwhile", "try again with new words")
+    if isinstance(error, SpringlineError):
+        return error
+    if isinstance(error, TimeoutError):
+        return TimedOut("the other device gave no answer in time")
+    if watched.peer.device_id is not None:
+        return PairingFailed("the other device has hung up", "try again with new words")
+    return PairingFailed("the other device gave no answer", "are the words right, and still good?")

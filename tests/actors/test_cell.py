@@ -1,4 +1,4 @@
-"""The secret cell: passphrase first, unlock key later, nothing left of the former."""
+"""The secret cell: passphrase first, data key later, nothing left of the former."""
 
 from __future__ import annotations
 

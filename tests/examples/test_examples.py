@@ -59,3 +59,33 @@ def test_core_app(folder: Path) -> None:
     assert "heard: bye" in heard
     assert inviting.returncode == 0
     assert (folder / "first" / "notes.txt").read_text() == "milk, bread\n"
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_pairing_ui(folder: Path, answer: str) -> None:
+    command = [sys.executable, "-m", "springline.examples.pairing_ui", "--strength", "MINIMAL"]
+    pipe = subprocess.PIPE
+    inviting = subprocess.Popen([*command, str(folder / "first")], stdin=pipe, stdout=pipe, text=True)
+    assert inviting.stdin is not None
+    assert inviting.stdout is not None
+    try:
+        inviting.stdin.write(f"{answer}\n")
+        inviting.stdin.close()
+        uri = inviting.stdout.readline().strip()
+        joining = [*command, str(folder / "second"), uri]
+        joined = subprocess.run(joining, input="yes\n", capture_output=True, text=True, timeout=60, check=False)
+        here, there = inviting.stdout.read().splitlines(), joined.stdout.splitlines()
+        inviting.wait(60)
+    finally:
+        inviting.kill()
+        inviting.wait()
+        inviting.stdout.close()
+    digits = here[1].removeprefix("met: second ")
+    assert there[1] == f"met: first {digits}"
+    if answer == "yes":
+        assert (inviting.returncode, joined.returncode) == (0, 0)
+        assert (here[-1], there[-1]) == ("paired: second", "paired: first")
+    else:
+        assert (inviting.returncode, joined.returncode) == (1, 1)
+        assert here[-1].startswith("failed: it was not confirmed here")
+        assert there[-1] == "failed: it was not confirmed on the other device"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from springline.store import atomic
+from springline.store import atomic, opening
 from springline.store.atomic import Calls
 from springline.store.devices import PairedDevice
 from springline.store.envelope import Strength
@@ -39,12 +39,12 @@ def key(number: int) -> bytes:
 
 def new_vault(folder: Path) -> Vault:
     """A store nobody has written to yet."""
-    return Vault.create(Layout(folder), PASSPHRASE, "anchor", Strength.MINIMAL, NOW)
+    return opening.create(Layout(folder), PASSPHRASE, "anchor", Strength.MINIMAL, NOW)
 
 
 def reopened(vault: Vault) -> Vault:
     """The same store, as another process finds it."""
-    return Vault.unlock_with(vault.layout, vault.unlock_key)
+    return opening.unlock_with(vault.layout, vault.data_key)
 
 
 ONE, TWO = info(1).device_id, info(2).device_id

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from springline.errors import LocalFault, StorageFull
+from springline.errors import LocalFault, Misuse, StorageFull
 from springline.store import atomic
 from springline.tests.store.cast import files, interrupted
 
@@ -71,6 +71,7 @@ def test_it_is_written_and_synced_before_it_is_renamed_and_the_folder_after(
     assert [call for call in made if "unlink" not in call and "link" not in call] == [
         "mkdir file",
         "fsync folder",
+        "create file",
         "write file",
         "fsync file",
         "rename file",
@@ -207,3 +208,84 @@ def test_a_disk_that_is_really_full(tmp_path: Path, how: str) -> None:
         pytest.skip("not allowed to mount here")
     assert done.stderr == ""
     assert done.stdout == "['file'] b'old' no room to write file\n"
+
+
+# -- a file for the user ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_published_file_is_whole_or_as_before_whatever_happens(tmp_path: Path, there: bool) -> None:
+    path = tmp_path / "file"
+
+    def reset() -> None:
+        path.unlink(missing_ok=True)
+        if there:
+            path.write_bytes(b"former")
+
+    def publish() -> None:
+        atomic.publish(path, b"new", replace=there)
+
+    for _ in crashes(publish, reset):
+        assert (path.read_bytes() if path.exists() else None) in (b"new", b"former" if there else None)
+        atomic.tidy(tmp_path)
+    assert files(tmp_path) == {"file": b"new"}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_file_that_cannot_be_published_leaves_nothing_behind(tmp_path: Path, code: int) -> None:
+    for count in range(3):  # the write, its fsync, the link
+        with pytest.raises(LocalFault) as caught:
+            interrupted(lambda: atomic.publish(tmp_path / "file", b"new", replace=False), count, fails(code))
+        assert type(caught.value) is (StorageFull if code == errno.ENOSPC else LocalFault)
+        assert files(tmp_path) == {}
+
+
+def test_a_published_file_replaces_another_only_if_it_is_told_to(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    atomic.publish(path, b"one", replace=False)
+    with pytest.raises(Misuse, match="exists"):
+        atomic.publish(path, b"two", replace=False)
+    assert files(tmp_path) == {"file": b"one"}
+    atomic.publish(path, b"two", replace=True)
+    assert files(tmp_path) == {"file": b"two"}
+    with pytest.raises(LocalFault, match="no such file"):
+        atomic.publish(tmp_path / "nowhere" / "file", b"", replace=False)
+
+
+def test_without_a_former_version_a_write_is_old_or_new_and_leaves_none(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "file"
+
+    def reset() -> None:
+        shutil.rmtree(path.parent, ignore_errors=True)
+        atomic.write(path, b"old", keep=False)
+
+    for _ in crashes(lambda: atomic.write(path, b"new", keep=False), reset):
+        assert atomic.read(path) in (b"old", b"new")
+    atomic.tidy(path.parent)
+    assert files(path.parent) == {"file": b"new"}
+
+
+def test_remove_overwrites_and_removes_all_versions_of_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    atomic.write(path, b"S" * 100)
+    atomic.write(path, b"T" * 100)
+    atomic.write(tmp_path / "other", b"other")
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for kept in (path, atomic.previous(path)):
+        os.link(kept, copies / kept.name)
+    for _ in crashes(lambda: atomic.remove(path), lambda: None):
+        pass
+    atomic.remove(path)
+    assert files(tmp_path) == {"other": b"other", "copies/keys": bytes(100), "copies/keys.previous": bytes(100)}
+    with pytest.raises(LocalFault, match="copies"):
+        atomic.remove(copies)
+
+
+def test_tidy_leaves_young_files_alone_if_others_may_be_writing(tmp_path: Path) -> None:
+    for name, age in (("a.new-1", 100), ("b.new-2", 300), ("c", 300)):
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    atomic.tidy(tmp_path, before=800)
+    assert sorted(files(tmp_path)) == ["a.new-1", "c"]

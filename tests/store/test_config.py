@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from springline.errors import Damaged, LocalFault, Misuse, Newer
-from springline.store import config
+from springline.store import atomic, config
 from springline.store.config import DeviceConfig
 from springline.store.layout import Layout
 from springline.tests.store.cast import NOW, info
@@ -53,9 +53,32 @@ def test_a_port_is_kept_and_written_once(layout: Layout) -> None:
 @pytest.mark.parametrize("port", ["0", "-1", "65536", "true", "1.0", '"1"', "[]"])
 def test_a_port_that_is_none_is_damaged(layout: Layout, port: str) -> None:
     CONFIG.save(layout)
+    atomic.previous(layout.device).unlink()
     layout.device.write_text(layout.device.read_text().replace("4711", port))
     with pytest.raises(Damaged):
         config.load(layout)
+
+
+def test_a_damaged_one_loses_nothing_and_is_put_back_by_who_may_write(layout: Layout) -> None:
+    CONFIG.save(layout)
+    config.keep_port(layout, 5)
+    good = layout.device.read_bytes()
+    layout.device.write_bytes(b"junk")
+    assert config.load(layout) == replace(CONFIG, port=5)
+    assert layout.device.read_bytes() == b"junk"
+    told: list[bool] = []
+    assert config.load(layout, lambda: told.append(True)) == replace(CONFIG, port=5)
+    assert (told, layout.device.read_bytes()) == ([True], good)
+
+
+def test_writing_clears_away_what_a_crash_has_left(layout: Layout) -> None:
+    CONFIG.save(layout)
+    left = layout.root / "device.json.new-0123abcd"
+    left.write_bytes(b"")
+    config.load(layout)  # whoever only reads does not know whether somebody is writing it
+    assert left.exists()
+    config.keep_port(layout, 5)
+    assert not left.exists()
 
 
 def test_none_is_no_identity(layout: Layout) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from springline.errors import Damaged, LocalFault, Newer, WrongPassphrase
 from springline.store.envelope import (
+    EXPORT,
     KEY_SIZE,
     Lock,
     Strength,
@@ -29,7 +31,7 @@ CONTEXT = "session_keys/somebody"
 
 # Made once with libsodium and hashlib alone, from the description in the module.
 UNLOCK_KEY = "bcf5875f49d4fedd661782dcdee466baff50e06a8e41356feb712f18b9ceeb76"
-BLOB = "32f5ff9eb6ad86846a659245e05d83a3"
+BLOB = "7a8ecca7649fe8635c144b93e49c7b0c"
 
 
 def counting(size: int) -> bytes:
@@ -85,7 +87,7 @@ def test_the_format_byte_by_byte() -> None:
     assert json.loads(line) == {
         "format": "springline-sealed",
         "version": 1,
-        "kdf": {"name": "argon2id", "ops": 1, "mem": 8192, "salt": salt},
+        "kdf": {"name": "argon2id", "level": "minimal", "ops": 1, "mem": 8192, "salt": salt},
         "wrap": {"nonce": nonce, "key": base64.b64encode(lock.wrapped).decode()},
         "check": base64.b64encode(lock.check).decode(),
         "nonce": nonce,
@@ -179,6 +181,45 @@ def test_a_hostile_header_is_refused_before_any_work(passes: int, memory: int) -
         lock_of(with_header(blob, kdf=kdf), "identity")
 
 
+def test_a_header_without_a_level_opens_and_is_never_outdated() -> None:
+    lock, _ = new_lock(PASSPHRASE, KEY, Strength.MINIMAL)
+    for level in ("", "of a later version", "none", 3, None):
+        blob = seal(subkey(KEY, "identity"), b"secret", "identity", replace(lock, level=""))
+        kdf = {**json.loads(blob.partition(b"\n")[0])["kdf"], "level": level}
+        found = lock_of(with_header(blob, kdf=kdf), "identity")
+        assert found.level == ""
+        assert not found.is_outdated
+        assert found.open(found.derive(PASSPHRASE)) == KEY
+
+
+@pytest.mark.parametrize("strength", [level for level in Strength if level is not Strength.NONE])
+def test_a_lock_is_outdated_when_its_level_asks_for_more_now(strength: Strength) -> None:
+    lock = Lock(strength.passes, strength.memory, bytes(16), bytes(24), bytes(48), strength.level)
+    assert not lock.is_outdated
+    assert not replace(lock, passes=lock.passes + 1, memory=lock.memory + 1).is_outdated
+    assert replace(lock, passes=lock.passes - 1).is_outdated
+    assert replace(lock, memory=lock.memory - 1).is_outdated
+
+
+def test_without_a_passphrase_the_file_alone_opens_and_a_passphrase_is_refused() -> None:
+    lock, _ = new_lock(b"", KEY, Strength.NONE)
+    blob = seal(subkey(KEY, "identity"), b"secret", "identity", lock)
+    assert json.loads(blob.partition(b"\n")[0])["kdf"].keys() == {"name", "salt"}
+    assert lock_of(blob, "identity").is_open
+    assert opened_identity(blob, b"") == b"secret"
+    with pytest.raises(WrongPassphrase, match="no passphrase"):
+        opened_identity(blob, PASSPHRASE)
+    with pytest.raises(WrongPassphrase, match="no passphrase"):
+        new_lock(PASSPHRASE, KEY, Strength.NONE)
+
+
+def test_an_export_and_a_stores_file_are_never_taken_for_each_other() -> None:
+    lock, _ = new_lock(PASSPHRASE, KEY, Strength.MINIMAL)
+    for one, other in ((EXPORT, "identity"), ("identity", EXPORT)):
+        with pytest.raises(Damaged, match="another program's"):
+            lock_of(seal(KEY, b"", one, lock), other)
+
+
 def test_no_memory_for_the_derivation_is_said_plainly() -> None:
     with pytest.raises(LocalFault, match=r"memory.*MiB"):
         Lock(1, 1 << 41, bytes(16), bytes(24), bytes(48)).derive(PASSPHRASE)
@@ -186,7 +227,7 @@ def test_no_memory_for_the_derivation_is_said_plainly() -> None:
 
 @pytest.mark.parametrize("strength", Strength)
 def test_every_strength_is_within_the_bounds_of_reading(strength: Strength) -> None:
-    lock = Lock(strength.passes, strength.memory, bytes(16), bytes(24), bytes(48))
+    lock = Lock(strength.passes, strength.memory, bytes(16), bytes(24), bytes(48), strength.level)
     assert lock_of(seal(KEY, b"", "identity", lock), "identity") == lock
 
 

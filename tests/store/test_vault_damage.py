@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from springline.errors import Damaged, LocalFault, Newer, WrongPassphrase
-from springline.store import atomic
+from springline.store import atomic, opening
 from springline.store.envelope import Lock, Strength, lock_of, seal, subkey
 from springline.store.preferences import ConnectionConfig
 from springline.store.vault import Vault
@@ -140,7 +140,7 @@ def test_a_hostile_header_is_refused_before_the_passphrase_is_worked_on(
     derived: list[Lock] = []
     monkeypatch.setattr(Lock, "derive", lambda lock, passphrase: derived.append(lock))
     with pytest.raises(Damaged):
-        Vault.unlock(vault.layout, PASSPHRASE)
+        opening.unlock(vault.layout, PASSPHRASE)
     assert derived == []
     assert files(vault.layout.root) == before
 
@@ -159,9 +159,9 @@ def test_a_wrong_passphrase_does_no_harm_to_a_damaged_identity(vault: Vault) -> 
     damage(path_of(vault, "identity"), 150)  # the header
     before = files(vault.layout.root)
     with pytest.raises((Damaged, WrongPassphrase)):
-        Vault.unlock(vault.layout, b"guess")
+        opening.unlock(vault.layout, b"guess")
     assert files(vault.layout.root) == before
-    Vault.unlock(vault.layout, PASSPHRASE)
+    opening.unlock(vault.layout, PASSPHRASE)
 
 
 # -- after falling back: the good version is the only one -------------------------------------------------------------

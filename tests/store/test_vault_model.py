@@ -53,7 +53,7 @@ class VaultMachine(RuleBasedStateMachine):
         self.vault.pair(DEVICES[peer], key(secret), (address,), self._later())  # type: ignore[index]
         known = self.model.get(peer, Known(self.now))
         if known.trust in (TrustLevel.EXPIRED, TrustLevel.REVOKED):
-            known = replace(known, trust=TrustLevel.TRUSTED)
+            known = replace(known, trust=TrustLevel.TRUSTED, seen=self.now)
         config = known.config.with_good_address(address)
         self.model[peer] = replace(known, auto_connect=True, key=secret, config=config)
 
@@ -66,8 +66,8 @@ class VaultMachine(RuleBasedStateMachine):
             assert known is None
         except Misuse:
             assert known is not None
-            assert known.trust is TrustLevel.REVOKED
-            assert level is not TrustLevel.REVOKED
+            assert known.trust in (TrustLevel.EXPIRED, TrustLevel.REVOKED)
+            assert level not in (known.trust, TrustLevel.REVOKED)
         else:
             assert known is not None
             self.model[peer] = replace(known, trust=level)

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 
-from springline.tests.nodes import paired, pid_of
+from springline.cli.local import LocalNode, left_over
+from springline.store import opening
+from springline.store.envelope import Strength
+from springline.store.layout import Layout
+from springline.supervisors.connections import AT_ONCE
+from springline.tests.nodes import eventually, paired, pid_of
+from springline.tests.store.cast import LATER, ONE, info, pair
 
 
 def test_a_device_paired_anew_while_its_former_process_still_ends_is_connected() -> None:
@@ -17,3 +27,26 @@ def test_a_device_paired_anew_while_its_former_process_still_ends_is_connected()
         pair.red.control.revoke(pair.blue_id)
         pair.join()
         assert pid_of(pair.red.control, name) not in (None, former)
+
+
+def test_more_devices_than_start_at_once_all_get_their_process() -> None:
+    many = 2 * AT_ONCE + 3
+    token, folder = secrets.token_hex(8), Path(tempfile.mkdtemp(prefix="springline-test-"))
+    node = LocalNode(folder, "hub", token, Strength.MINIMAL)
+    try:
+        node.init()
+        vault = opening.unlock(Layout(folder), node.passphrase.encode())
+        for number in range(1, many + 1):
+            pair(vault, number)
+            vault.set_auto_connect(info(number).device_id, False, LATER)
+        with node:
+            assert len(node.control.devices()) == many
+            eventually(lambda: sum(p.device is not None for p in node.control.processes()) == many, "all have started")
+            name = f"connections.{ONE.hex}"
+            former = pid_of(node.control, name)
+            assert former is not None
+            os.kill(former, signal.SIGKILL)
+            eventually(lambda: pid_of(node.control, name) not in (None, former), "it is back")
+        assert not left_over(token)
+    finally:
+        shutil.rmtree(folder)

@@ -186,6 +186,17 @@ def test_another_prologue_ends_connect() -> None:
         Handshake.respond(CONNECT, RESPONDER).read(initiator.write())
 
 
+@pytest.mark.parametrize("elsewhere", [b"", b"o" * 32])
+def test_a_handshake_inside_a_session_is_worth_nothing_elsewhere(elsewhere: bytes) -> None:
+    here = b"h" * 32
+    first = Handshake.initiate(CONNECT, INITIATOR, noise.public_key(RESPONDER), PSK, here).write()
+    Handshake.respond(CONNECT, RESPONDER, PSK, here).read(first)
+    with pytest.raises(Malformed):
+        Handshake.respond(CONNECT, RESPONDER, PSK, elsewhere).read(first)
+    with pytest.raises(Misuse):
+        Handshake.respond(CONNECT, RESPONDER, PSK, b"not a hash")
+
+
 def test_a_psk_that_comes_too_late_is_refused() -> None:
     initiator, responder = connect_pair()
     finish(initiator, responder, PSK)

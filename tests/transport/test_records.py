@@ -12,6 +12,7 @@ from springline.errors import Malformed, Misuse
 from springline.transport.records import (
     DATA_OVERHEAD,
     MOST_HEADER,
+    MOST_REFRESH,
     MOST_TEXT,
     Ack,
     Code,
@@ -27,6 +28,8 @@ from springline.transport.records import (
     Priority,
     Purpose,
     Record,
+    Refresh,
+    RefreshStep,
     Reset,
     parse_untrusted,
     put_data_head,
@@ -46,6 +49,7 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
     st.builds(Reset, U32, U8, TEXTS),
     st.builds(Ping, U64),
     st.builds(Pong, U64),
+    st.builds(Refresh, st.sampled_from(RefreshStep), st.binary(max_size=MOST_REFRESH)),
     st.builds(GoAway, U8, TEXTS),
 )
 
@@ -93,6 +97,7 @@ def test_the_bytes_of_each_kind() -> None:
         (Reset(5, Code.CANCELLED), "070005 00000005 04"),
         (Ping(9), "080008 0000000000000009"),
         (Pong(9), "090008 0000000000000009"),
+        (Refresh(RefreshStep.SECOND, b"abc"), "0a0004 02 616263"),
         (GoAway(Code.REVOKED), "0b0001 09"),
     ]
     for record, text in expected:
@@ -111,7 +116,7 @@ def test_data_is_not_copied() -> None:
 
 def test_unknown_kinds_are_skipped_if_optional() -> None:
     assert parse(raw(128, b"whatever") + Ping(1).encode() + raw(255, b"")) == [Ping(1)]
-    for kind in (0, 10, 12, 127):
+    for kind in (0, 12, 127):
         with pytest.raises(Malformed, match="unknown kind"):
             parse(raw(kind, b""))
 
@@ -129,6 +134,10 @@ def test_unknown_kinds_are_skipped_if_optional() -> None:
         raw(Kind.CREDIT, bytes(8)),
         raw(Kind.FIN, bytes(13)),
         raw(Kind.RESET, bytes(4)),
+        raw(Kind.REFRESH, b""),
+        raw(Kind.REFRESH, b"\x00"),
+        raw(Kind.REFRESH, b"\x05"),
+        raw(Kind.REFRESH, b"\x01" + bytes(MOST_REFRESH + 1)),
         raw(Kind.GOAWAY, b""),
         raw(Kind.ACK, bytes(9) + b"\xc3"),
         raw(Kind.ACK, bytes(9) + b"x" * (MOST_TEXT + 1)),
@@ -159,6 +168,7 @@ def test_what_is_malformed(data: bytes) -> None:
         Data(1, bytes(65536)),
         Fin(1, 0, b"short"),
         Reset(1, 256),
+        Refresh(RefreshStep.FIRST, bytes(MOST_REFRESH + 1)),
         Open(1, Priority.BULK, "", b""),
         Open(1, Priority.BULK, "ä", b""),
         Open(1, Priority.BULK, "\udc80", b""),

@@ -90,6 +90,20 @@ def test_the_reserved_counter_is_never_used() -> None:
         theirs.open(memoryview(bytearray(reserved)))
 
 
+def test_each_direction_takes_another_key_by_itself_and_counts_anew() -> None:
+    ours, theirs = Session(KEYS), Session(MIRRORED)
+    theirs.open(body(ours.seal(b"under the first key")))
+    ours.seal_with(b"c" * 32)
+    late = ours.seal(b"under the second")
+    assert (ours.sent, ours.sent_bytes) == (1, 16)
+    with pytest.raises(Malformed):
+        theirs.open(body(late))
+    theirs.open_with(b"c" * 32)
+    assert (theirs.received, theirs.received_bytes) == (0, 0)
+    assert bytes(theirs.open(body(late))) == b"under the second"
+    assert bytes(ours.open(body(theirs.seal(b"back under the first")))) == b"back under the first"
+
+
 def test_sizes_out_of_range_are_misuse() -> None:
     session = Session(KEYS)
     with pytest.raises(Misuse):

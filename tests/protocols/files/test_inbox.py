@@ -253,6 +253,31 @@ def test_a_name_the_file_system_refuses_is_a_clear_fault(inbox: Inbox) -> None:
         receive(inbox, "x" * 300)
 
 
+def test_partial_files_nobody_goes_on_with_are_given_up(inbox: Inbox, folder: Path) -> None:
+    young, old, open_still = UUID(int=1), UUID(int=2), UUID(int=3)
+    for transfer in (young, old, open_still):
+        write(inbox, DATA, transfer=transfer)
+    receive(inbox, "whole.txt", transfer=OTHER)
+    (folder / ".notes.part").mkdir()
+    (folder / ".link.part").symlink_to(folder / "whole.txt")
+    os.mkfifo(folder / ".fifo.part")
+    (folder / "my.part").write_bytes(b"the user's own")
+    now = os.stat(folder / f".{young.hex}.part").st_mtime + 60
+    for path in folder.iterdir():
+        if young.hex not in path.name:
+            long_ago = now - module.ABANDONED - 1
+            os.utime(path, (long_ago, long_ago), follow_symlinks=False)
+    fd = inbox.open_part(open_still, 4)
+    os.utime(fd, (1, 1))
+    before = set(os.listdir(folder))
+    assert inbox.forget_abandoned(now) == 1
+    assert before - set(os.listdir(folder)) == {f".{old.hex}.part"}
+    os.close(fd)
+    assert inbox.forget_abandoned(now) == 1
+    assert inbox.forget_abandoned(now) == 0
+    assert inbox.received(young, len(DATA)) == len(DATA)
+
+
 class Receiving(RuleBasedStateMachine):
     """Two transfers of one name, pieces and restarts in any order, against what should be there."""
 

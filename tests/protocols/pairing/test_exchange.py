@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 
 from springline.errors import Malformed
 from springline.protocols.pairing.exchange import (
+    AGREED,
     MOST_MESSAGE,
+    REFUSED,
+    Declined,
     Exchange,
     Finished,
+    Met,
     Role,
     Stage,
     Store,
@@ -24,6 +28,7 @@ from springline.protocols.pairing.exchange import (
     stored,
     who,
 )
+from springline.protocols.pairing.sas import commitment_to
 from springline.store.identity import PAIRING_CONTEXT, DeviceInfo, NetworkIdentity
 
 HASH, OTHER_HASH = b"h" * 32, b"o" * 32
@@ -47,7 +52,8 @@ class Side:
 
     def meets(self, other: Side) -> Exchange:
         """The state in which the handshake with ``other`` leaves it."""
-        return Exchange(self.role, self.info, HASH, other.info.static_key)
+        committed = commitment_to(other.contribution) if self.role is Role.JOINER else b""
+        return Exchange(self.role, self.info, HASH, other.info.static_key, committed)
 
 
 def side(role: Role, name: str, number: int, *addresses: str) -> Side:
@@ -60,22 +66,32 @@ JOINER = side(Role.JOINER, "Joiner", 20, "192.168.1.6:7400", "[fe80::1%eth0]:740
 MALLORY = side(Role.JOINER, "Mallory", 30)
 
 
-@pytest.mark.parametrize("joiner_first", [False, True])
-def test_an_honest_pair(joiner_first: bool) -> None:
+def test_an_honest_pair() -> None:
     inviter, joiner = INVITER.meets(JOINER), JOINER.meets(INVITER)
-    if joiner_first:
-        joiner, effect = receive(joiner, INVITER.says())
-        assert effect is None
-    inviter, effect = receive(inviter, JOINER.says())
+    inviter, met = receive(inviter, JOINER.says())
+    assert met == Met(JOINER.info)
+    joiner, met = receive(joiner, INVITER.says())
+    assert met == Met(INVITER.info)
+    inviter, effect = receive(inviter, AGREED)
     assert effect == Store(JOINER.info, JOINER.contribution)
-    if not joiner_first:
-        joiner, effect = receive(joiner, INVITER.says())
-        assert effect is None
     joiner, effect = receive(joiner, stored(Role.INVITER))
     assert effect == Store(INVITER.info, INVITER.contribution)
     inviter, effect = receive(inviter, stored(Role.JOINER))
     assert effect == Finished()
     assert inviter.stage is joiner.stage is Stage.DONE
+
+
+@pytest.mark.parametrize("role", Role)
+def test_either_user_may_say_no(role: Role) -> None:
+    state, effect = receive(at(Stage.AGREED if role is Role.INVITER else Stage.STORED, role), REFUSED)
+    assert effect == Declined()
+    assert state.stage is Stage.DONE
+
+
+def test_a_contribution_other_than_the_one_committed_to_is_refused() -> None:
+    refused(JOINER.meets(INVITER), INVITER.says(contribution=bytes(32)), "not the one it has committed to")
+    uncommitted = Exchange(Role.JOINER, JOINER.info, HASH, INVITER.info.static_key)
+    refused(uncommitted, INVITER.says(), "not the one it has committed to")
 
 
 def refused(state: Exchange, data: bytes, why: str | None = None) -> None:
@@ -140,7 +156,7 @@ def says_more(**more: Any) -> bytes:
 def test_a_newer_peer_may_say_more() -> None:
     data = says_more(colour="blue", addresses=["quic://[::1]:1", "192.168.1.6:7400", "box:0"])
     _, effect = receive(INVITER.meets(JOINER), data)
-    assert effect == Store(JOINER.info.with_addresses(("192.168.1.6:7400",)), JOINER.contribution)
+    assert effect == Met(JOINER.info.with_addresses(("192.168.1.6:7400",)))
 
 
 def test_what_the_statement_covers_is_the_documented_thing() -> None:
@@ -152,22 +168,26 @@ def at(stage: Stage, role: Role) -> Exchange:
     """A side's state at that stage."""
     own, other = (INVITER, JOINER) if role is Role.INVITER else (JOINER, INVITER)
     state = own.meets(other)
-    if stage is not Stage.WHO:
-        state, _ = receive(state, other.says())
-    if stage is Stage.DONE:
-        state, _ = receive(state, stored(role.other))
-    assert state.stage is stage
+    says = {Stage.WHO: other.says(), Stage.AGREED: AGREED, Stage.STORED: stored(role.other)}
+    while state.stage is not stage:
+        state, _ = receive(state, says[state.stage])
     return state
 
 
-@pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize("stage", Stage)
+STAGES = [(role, stage) for role in Role for stage in Stage if (role, stage) != (Role.JOINER, Stage.AGREED)]
+
+
+@pytest.mark.parametrize(("role", "stage"), STAGES)
 def test_only_what_is_due_is_taken(role: Role, stage: Stage) -> None:
     other = JOINER if role is Role.INVITER else INVITER
-    said = {"who": other.says(), "theirs": stored(role.other), "ours": stored(role)}
-    due = {Stage.WHO: "who", Stage.STORED: "theirs", Stage.DONE: None}[stage]
+    said = {"who": other.says(), "agreed": AGREED, "no": REFUSED, "theirs": stored(role.other), "ours": stored(role)}
+    due = {Stage.WHO: {"who"}, Stage.AGREED: {"agreed", "no"}, Stage.STORED: {"theirs"}, Stage.DONE: set[str]()}[stage]
+    if (role, stage) == (Role.JOINER, Stage.STORED):
+        due = {"theirs", "no"}
     for name, data in said.items():
-        if name != due:
+        if name in due:
+            receive(at(stage, role), data)
+        else:
             refused(at(stage, role), data, "not due")
 
 
@@ -201,9 +221,9 @@ plain = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from([*GOOD[1], "new"]), plain), st.sampled_from(Role), st.sampled_from(Stage))
-def test_nonsense_is_malformed_at_every_stage(changes: dict[str, Any], role: Role, stage: Stage) -> None:
-    state = at(stage, role)
+@given(st.dictionaries(st.sampled_from([*GOOD[1], "new"]), plain), st.sampled_from(STAGES))
+def test_nonsense_is_malformed_at_every_stage(changes: dict[str, Any], where: tuple[Role, Stage]) -> None:
+    state = at(where[1], where[0])
     if changes:
         refused(state, cbor2.dumps(["who", {**GOOD[1], **changes}, *GOOD[2:]]))
     refused(state, cbor2.dumps(changes))

@@ -1,0 +1,173 @@
+"""The Keystore's part in rotating relationship keys: which key opens a handshake, and the conversation about a new one.
+
+The rule: a new key is derived in both Keystores from a handshake that both have finished, and never sent; what is said
+about it are ids. When each side stores and wipes what is decided by ``EncryptedSessionKeys`` (``store/sessions.py``);
+here its steps are written down before the answer leaves. Messages have 17 bytes: a step, the id of the new key, the id
+of the speaker's present key. They travel over the link as the reserved protocol ``keys``::
+
+    leader                                   follower
+    STATUS or PREPARE new ────────────────▶  stores new, if it may
+                            ◀──────────────  PREPARED new, or PRESENT
+    takes new up; COMMIT new ─────────────▶  takes new up, wipes the others
+    wipes the previous one  ◀──────────────  PRESENT
+
+A candidate lives in memory: a Keystore that was killed has none, and the rotation is left to a later session.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+from springline.errors import Malformed, Refused
+from springline.store.sessions import EncryptedSessionKeys, key_id, rotated_key
+from springline.store.vault import Vault
+
+Note = Callable[[str, UUID | None, str], None]
+
+MOST_CANDIDATES = 2
+"""Sessions of a device whose new key may still be taken up; fewer than a follower keeps pending."""
+
+_LAYOUT = struct.Struct(">B8s8s")
+_NONE = bytes(8)
+
+
+class Step(IntEnum):
+    """What a message says."""
+
+    STATUS = 1
+    PREPARE = 2
+    PREPARED = 3
+    COMMIT = 4
+    PRESENT = 5
+
+
+class Rotation:
+    """The relationship keys of one store, as handshakes and links use them.
+
+    :param note: writes to the audit trail.
+    """
+
+    def __init__(self, vault: Vault, note: Note) -> None:
+        self._vault = vault
+        self._note = note
+        self._candidates: dict[UUID, OrderedDict[bytes, bytes]] = {}
+        self._turns: dict[UUID, int] = {}
+
+    # -- handshakes ------------------------------------------------------------------------------------------------
+
+    def to_dial(self, device: UUID) -> bytes:
+        """The key (32 bytes) for a handshake that we begin. :raises Damaged: there is none."""
+        turn = self._turns[device] = self._turns.get(device, -1) + 1
+        return self._vault.keys(device).to_dial(turn)
+
+    def accept(self, device: UUID, used: bytes) -> bytes:
+        """The key of a handshake that the device begins. :raises Refused: it is none of ours."""
+        keys = self._vault.keys(device)
+        found = keys.accepted(used)
+        if found is None:
+            raise Refused("the caller uses a key that is not (or no longer) shared with it", "pair it again")
+        if found == keys.recovery:
+            self._note("recovery key used", device, "it was reinstalled from an exported identity, or copied")
+        return found
+
+    def current(self, device: UUID) -> bytes:
+        """The id of our present key."""
+        return self._vault.keys(device).current
+
+    def proved(self, device: UUID, *idents: bytes, now: datetime) -> None:
+        """In a handshake the device has used or named these keys."""
+        keys = self._vault.keys(device)
+        for ident in idents:
+            keys = keys.learn(ident, now)
+        self._keep(device, keys)
+
+    def finished(self, device: UUID, session: bytes, secret: bytes) -> None:
+        """A handshake is through: remember what a new key would be.
+
+        :param session: its hash. :param secret: its final chaining key, 32 bytes.
+        """
+        candidates = self._candidates.setdefault(device, OrderedDict())
+        candidates[session] = rotated_key(secret)
+        while len(candidates) > MOST_CANDIDATES:
+            candidates.popitem(last=False)
+
+    def forget(self, device: UUID) -> None:
+        """It was paired anew: nothing of before may be taken up any more."""
+        self._candidates.pop(device, None)
+
+    # -- the conversation ------------------------------------------------------------------------------------------
+
+    def begin(self, device: UUID, session: bytes) -> bytes | None:
+        """The leader's first message in that session, or None if there is nothing to say."""
+        if not self._leads(device):
+            return None
+        keys, candidate = self._vault.keys(device), self._candidate(device, session)
+        if keys.previous:
+            return _message(Step.STATUS, _NONE, keys)
+        return None if candidate is None else _message(Step.PREPARE, key_id(candidate), keys)
+
+    def step(self, device: UUID, session: bytes, message: bytes, now: datetime) -> bytes | None:
+        """What to answer to, or to say after, a message of the device's.
+
+        :raises Malformed: it is none, or not due.
+        """
+        said, ident, theirs = _parsed_untrusted(message)
+        leads = self._leads(device)
+        if leads != (said in (Step.PREPARED, Step.PRESENT)):
+            raise Malformed("a step of a key rotation that is not due")
+        keys = self._vault.keys(device).learn(theirs, now)
+        candidate = self._candidate(device, session)
+        if candidate is not None:  # what is said late, in a former session, takes nothing back
+            keys = keys.revert(theirs)
+        fits = candidate is not None and key_id(candidate) == ident
+        if not leads:
+            return self._follow(device, said, candidate if fits else None, keys)
+        if said is Step.PREPARED:
+            if candidate is None or not fits or (keys.previous and not keys.stale):
+                return None
+            keys = keys.adopt(candidate, now)
+            self.forget(device)  # all of them: none of an earlier session may be taken up after this one
+            self._keep(device, keys)
+            self._note("key rotated", device, "both sides have the new key")
+            return _message(Step.COMMIT, ident, keys)
+        self._keep(device, keys)
+        return None
+
+    def _follow(self, device: UUID, said: Step, candidate: bytes | None, keys: EncryptedSessionKeys) -> bytes:
+        prepares = said is Step.PREPARE and candidate is not None and not keys.previous
+        if prepares and candidate is not None:
+            keys = keys.prepare(candidate)
+        self._keep(device, keys)
+        if said is Step.COMMIT:
+            self._note("key rotated", device, "both sides have the new key")
+        if prepares and candidate is not None:
+            return _message(Step.PREPARED, key_id(candidate), keys)
+        return _message(Step.PRESENT, _NONE, keys)
+
+    def _candidate(self, device: UUID, session: bytes) -> bytes | None:
+        known = self._candidates.get(device)
+        return None if known is None else known.get(session)
+
+    def _leads(self, device: UUID) -> bool:
+        return self._vault.identity.device_id < device
+
+    def _keep(self, device: UUID, keys: EncryptedSessionKeys) -> None:
+        if keys != self._vault.keys(device):
+            self._vault.change_keys(device, keys)
+
+
+def _message(step: Step, ident: bytes, keys: EncryptedSessionKeys) -> bytes:
+    return _LAYOUT.pack(step, ident, keys.current)
+
+
+def _parsed_untrusted(message: bytes) -> tuple[Step, bytes, bytes]:
+    try:
+        step, ident, theirs = _LAYOUT.unpack(message)
+        return Step(step), ident, theirs
+    except (struct.error, ValueError):
+        raise Malformed("a message about keys is none") from None

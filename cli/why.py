@@ -1,0 +1,69 @@
+"""``springline why``: the story of one link, so that nobody has to guess why a device is not connected."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from springline.cli.app import DEFAULT_DIR, DataDir, Device, Json, app
+from springline.cli.console import failures_told, out, print_json
+from springline.cli.views import STATE_COLOURS, device_json
+from springline.control import Control
+from springline.transport.story import Entry
+
+
+@app.command()
+def why(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
+    """Why a device is connected, or not: what happened, what was seen, what comes next and when."""
+    with failures_told(), Control(data_dir) as node:
+        status = node.find(device)
+        entries = node.why(status.device.info.device_id).entries
+        if json:
+            print_json({**device_json(status), "story": [_json(entry) for entry in entries]})
+            return
+        link = status.link
+        colour = STATE_COLOURS.get(link.state, "yellow")
+        out.print(f"[bold]{escape(status.device.info.name)}[/] is [{colour}]{link.state}[/]: {escape(link.reason)}")
+        if entries:
+            out.print(f"Next: it {_next(entries[-1])}.\n")
+            out.print(_table(entries))
+
+
+def _table(entries: tuple[Entry, ...]) -> Table:
+    table = Table("When", "Became", "Because", "What was seen", "Times", box=None, header_style="dim")
+    for entry in entries:
+        colour = STATE_COLOURS.get(entry.after, "yellow")
+        times = str(entry.count) if entry.count > 1 else ""
+        became = f"[{colour}]{escape(entry.after)}[/]"
+        table.add_row(_clock(entry.at), became, entry.cause.value, escape(entry.evidence), times)
+    return table
+
+
+def _next(entry: Entry) -> str:
+    due = "" if entry.next_at is None else f", at {_clock(entry.next_at)} at the latest"
+    return f"{entry.next.value}{due}"
+
+
+def _clock(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S")
+
+
+def _json(entry: Entry) -> dict[str, Any]:
+    return {
+        "at": _text(entry.at),
+        "since": _text(entry.since),
+        "before": entry.before,
+        "after": entry.after,
+        "cause": entry.cause.value,
+        "evidence": entry.evidence,
+        "next": entry.next.value,
+        "next_at": None if entry.next_at is None else _text(entry.next_at),
+        "times": entry.count,
+    }
+
+
+def _text(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().isoformat()

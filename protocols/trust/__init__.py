@@ -1,0 +1,1 @@
+"""The trust protocol: who is revoked is passed on among the user's devices, until all of them know."""

@@ -1,0 +1,39 @@
+"""``springline why`` tells what happened to a link, with real nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from springline.actors.messages import connection_name
+from springline.tests.nodes import eventually, paired, pid_of
+
+
+def test_why_tells_the_story_of_a_killed_link() -> None:
+    with paired() as pair:
+        blue = pair.blue.control
+        pid = pid_of(blue, connection_name(pair.red_id))
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        pair.await_link()
+
+        def causes() -> list[str]:
+            return [entry.cause.value for entry in blue.why(pair.red_id).entries]
+
+        eventually(lambda: "its process ended" in causes(), "the killed process is in the story")
+        told = json.loads(pair.blue.run("why", "red", "--json").stdout)
+        assert told["state"] == "Connected"
+        ended = next(entry for entry in told["story"] if entry["cause"] == "its process ended")
+        assert "SIGKILL" in ended["evidence"]
+        assert told["story"][-1]["next"] == "probes it when it falls silent"
+        shown = pair.blue.run("why", "red")
+        assert "red is Connected" in shown.stdout
+        pair.red.down()
+        eventually(lambda: causes()[-1] != "the device called", "the lost session is told")
+        unreached = [entry for entry in blue.why(pair.red_id).entries if "refused" in entry.evidence]
+        eventually(
+            lambda: any("refused" in entry.evidence for entry in blue.why(pair.red_id).entries),
+            "what was seen at the address is told",
+        )
+        assert all(entry.next_at is not None for entry in unreached)
