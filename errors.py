@@ -86,6 +86,10 @@ class Refused(RemoteFault):
     """The other device closed the door: not paired, revoked, or it does not want this."""
 
 
+class KeyUnknown(Refused):
+    """The other device has used a key that is not, or no longer, shared with it; it may have another one."""
+
+
 class PairingFailed(RemoteFault):
     """The pairing did not come about: wrong, expired or used words, or the other side gave up."""
 

@@ -3,25 +3,21 @@
 The rule: others bring bytes and get bytes back. It does the static-key part of every handshake, signs and commits
 pairings, and reads and writes everything that is sealed at rest. No long-term key ever leaves it; what leaves are the
 keys of one session.
-
-Why a replayed first message gets no answer twice: the tags of recent ones are remembered. One older than that gets an
-answer but no session, because the transport waits for a message that only the true initiator can make.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from nacl.bindings import crypto_scalarmult
 
 from springline.actors import cell, hardening
+from springline.actors.doorkeeper import Doorkeeper
 from springline.actors.keeping import (
     Audit,
     ChangePassphrase,
@@ -65,7 +61,7 @@ from springline.actors.shell import LATER, Sender, Shell, receives
 from springline.actors.trustkeeping import TrustDue, Trustkeeper
 from springline.actors.upkeep import AUDITED, Request, checked
 from springline.actors.wire import Fd
-from springline.errors import InternalFault, Malformed, Misuse, Refused, UnknownDevice, WrongPassphrase
+from springline.errors import Malformed, Misuse, UnknownDevice, WrongPassphrase
 from springline.store import opening
 from springline.store.before import KnownBefore
 from springline.store.devices import PairedDevice
@@ -73,20 +69,10 @@ from springline.store.history import Session
 from springline.store.identity import PAIRING_CONTEXT, DeviceInfo
 from springline.store.layout import Layout
 from springline.store.moving import Exported
-from springline.store.sessions import key_id, relationship_key
-from springline.transport import hello
+from springline.store.sessions import relationship_key
 from springline.transport.address import Address
-from springline.transport.hello import Hello
-from springline.transport.noise import CONNECT, MAC_SIZE, PAIR, Handshake, mac1, mac1_key, unpad_untrusted
 
 log = logging.getLogger("springline.keystore")
-
-MOST_HANDSHAKES = 512
-"""Handshakes begun and not finished; beyond that the oldest is forgotten."""
-
-MOST_SEEN = 4096
-"""First messages remembered against replay."""
-
 
 SAVE_AFTER = 30.0
 """Seconds that a device's last sighting may be unwritten."""
@@ -108,15 +94,6 @@ class KeystoreArgs:
     cell: Fd
 
 
-@dataclass(slots=True)
-class _Open:
-    """A handshake under way: with a device we dial, or (device None) with whoever knows the words."""
-
-    handshake: Handshake = field(repr=False)
-    device: UUID | None
-    within: bytes = b""
-
-
 class Keystore(Shell):
     """Answers the handshake, pairing and device messages of ``actors/messages.py``."""
 
@@ -131,17 +108,11 @@ class Keystore(Shell):
         else:
             self._vault = opening.unlock_with(layout, key)
         hardening.keep_in_memory()
-        self._handles = itertools.count(1)
-        self._open: OrderedDict[int, _Open] = OrderedDict()
-        self._seen: OrderedDict[bytes, None] = OrderedDict()
-        # Above what a former life of this process has assigned, unless the clock was set back: then the older session
-        # is found dead by its probe instead of being replaced at once.
-        self._epoch_floor = int(time.time() * 1000)
-        self._epochs: dict[UUID, int] = {}
         self._sightings: dict[UUID, datetime] = {}
         self._records = Recordkeeper(self._vault, self.tell, self.wake, _now)
         self._note = self._records.note
         self._rotation = Rotation(self._vault, self._note)
+        self._doorkeeper = Doorkeeper(self._vault, self._rotation, time.time())
         self._trust = Trustkeeper(self._vault, self.tell, self.wake, self._note)
         self._trust.look(_now())
 
@@ -298,119 +269,37 @@ class Keystore(Shell):
     @receives(BeginHandshake)
     def begin(self, message: BeginHandshake, sender: Sender) -> Begun:
         """Noise message 1 to a device we dial."""
-        device = self._welcome(self._device(message.device))
-        psk = self._rotation.to_dial(message.device)
-        handshake = Handshake.initiate(
-            CONNECT,
-            self._vault.identity.static_private,
-            remote_static=device.info.static_key,
-            psk=psk,
-            within=message.within,
-        )
-        current = self._rotation.current(message.device)
-        said = Hello(epoch=self._epoch(message.device), used=key_id(psk), current=current)
-        first = handshake.write(said.encode())
-        frame = mac1(mac1_key(device.info.static_key), first) + first
-        return Begun(self._keep(handshake, message.device, message.within), frame)
+        return self._doorkeeper.begin(message, _now())
 
     @receives(FinishHandshake)
     def finish(self, message: FinishHandshake, sender: Sender) -> Authenticated:
         """Noise message 2 from the device we dialled."""
-        under_way = self._take(message.handle)
-        device = under_way.device
-        if device is None:
-            raise InternalFault("a pairing handshake cannot end as a connection")
-        theirs = hello.decode_untrusted(under_way.handshake.read(message.frame))
-        if Hello().agree(theirs) is None:
-            raise Refused(f"the device speaks version {theirs.lowest} only", "update the older of the two")
-        self._epochs[device] = max(self._epoch(device), theirs.epoch)
-        keys = under_way.handshake.keys()
-        self._rotation.proved(device, theirs.current, now=_now())
-        if not under_way.within:
-            self._rotation.finished(device, keys.hash, under_way.handshake.secret)
-        return Authenticated(device, keys, theirs.epoch)
+        return self._doorkeeper.finish(message, _now())
 
     @receives(AnswerHandshake)
     def answer(self, message: AnswerHandshake, sender: Sender) -> Answered:
-        """Noise message 1 from a device that dials us: who is it, and what do we answer?"""
-        tag, first = message.frame[:MAC_SIZE], message.frame[MAC_SIZE:]
-        if tag in self._seen:
-            raise Refused("this first message has been seen before")
-        self._seen[tag] = None
-        if len(self._seen) > MOST_SEEN:
-            self._seen.popitem(last=False)
-        handshake = Handshake.respond(CONNECT, self._vault.identity.static_private, within=message.within)
-        theirs = hello.decode_untrusted(handshake.read(first))
-        found = self._vault.by_static_key(handshake.remote_static)
-        if found is None:
-            raise Refused("the caller is not paired")
-        device = self._welcome(found).info.device_id
-        version = Hello().agree(theirs)
-        if version is None:
-            raise Refused(f"the caller speaks versions {theirs.lowest} to {theirs.highest} only")
-        epoch = max(theirs.epoch, self._epoch(device)) + 1
-        self._epochs[device] = epoch
-        handshake.set_psk(self._rotation.accept(device, theirs.used))
-        self._rotation.proved(device, theirs.used, theirs.current, now=_now())
-        said = Hello(version, version, epoch, current=self._rotation.current(device))
-        frame = handshake.write(said.encode())
-        keys = handshake.keys()
-        if not message.within:
-            self._rotation.finished(device, keys.hash, handshake.secret)
-        return Answered(frame, Authenticated(device, keys, epoch))
+        """Noise message 1 from a device that dials us."""
+        return self._doorkeeper.answer(message, _now())
 
     @receives(RotateKeys)
     def rotate(self, message: RotateKeys, sender: Sender) -> bytes | None:
         """A step of rotating the relationship key."""
-        self._welcome(self._device(message.device))
+        self._vault.welcome(message.device, _now())
         if message.message is None:
             return self._rotation.begin(message.device, message.session)
         return self._rotation.step(message.device, message.session, message.message, _now())
-
-    def _welcome(self, device: PairedDevice) -> PairedDevice:
-        return self._vault.welcome(device.info.device_id, _now())
-
-    def _epoch(self, device: UUID) -> int:
-        return self._epochs.get(device, self._epoch_floor)
-
-    def _keep(self, handshake: Handshake, device: UUID | None, within: bytes = b"") -> int:
-        handle = next(self._handles)
-        self._open[handle] = _Open(handshake, device, within)
-        if len(self._open) > MOST_HANDSHAKES:
-            self._open.popitem(last=False)
-        return handle
-
-    def _take(self, handle: int) -> _Open:
-        under_way = self._open.pop(handle, None)
-        if under_way is None:
-            raise Refused("the handshake was forgotten", "try again")
-        return under_way
 
     # -- pair ------------------------------------------------------------------------------------------------------
 
     @receives(BeginPairing)
     def begin_pairing(self, message: BeginPairing, sender: Sender) -> int:
         """Open an XXpsk0 handshake for the Pairing actor."""
-        make = Handshake.initiate if message.initiator else Handshake.respond
-        handshake = make(PAIR, self._vault.identity.static_private, psk=message.psk)
-        return self._keep(handshake, None)
+        return self._doorkeeper.begin_pairing(message)
 
     @receives(PairingStep)
     def pairing_step(self, message: PairingStep, sender: Sender) -> PairingStepped:
         """One message in, one message out, until both are through."""
-        under_way = self._pairing(message.handle)
-        handshake = under_way.handshake
-        said = b""
-        try:
-            if message.message is not None:
-                said = unpad_untrusted(handshake.read(message.message))
-            reply = None if handshake.finished else handshake.write(handshake.padding(message.content))
-        except Malformed:
-            del self._open[message.handle]
-            raise
-        if not handshake.finished:
-            return PairingStepped(reply, content=said)
-        return PairingStepped(reply, handshake.keys(), handshake.remote_static, said)
+        return self._doorkeeper.pairing_step(message)
 
     @receives(SignPairing)
     def sign_pairing(self, message: SignPairing, sender: Sender) -> bytes:
@@ -424,7 +313,7 @@ class Keystore(Shell):
         The key needs the static-static secret, which only the two Keystores can compute: whoever runs the
         conversation learns nothing that opens a later connection.
         """
-        handshake = self._take(message.handle).handshake
+        handshake = self._doorkeeper.take(message.handle).handshake
         info = message.info
         if not handshake.finished or handshake.remote_static != info.static_key:
             raise Misuse("the pairing's device is not the one the handshake has authenticated")
@@ -438,12 +327,6 @@ class Keystore(Shell):
         self._trust.paired(info.device_id, _now())
         self._note("paired", info.device_id, info.name)
         return record
-
-    def _pairing(self, handle: int) -> _Open:
-        under_way = self._open.get(handle)
-        if under_way is None or under_way.device is not None:
-            raise Refused("the pairing was forgotten", "start it again with new words")
-        return under_way
 
 
 def _now() -> datetime:

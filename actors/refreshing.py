@@ -1,7 +1,8 @@
 """What a link asks the Keystore when its keys are to be refreshed, and what the answers mean for it.
 
 The rule: a Keystore that can't answer is being restarted, so that is worth another try; one that says no means it.
-The second frame is an exception: the handshake it belongs to may have died with a Keystore, which is no one's fault.
+There are two exceptions. The handshake of a second frame may have died with a Keystore. And while the relationship key
+rotates a dialler may try with one that the peer has wiped already; it takes another one the next time.
 Both ways, what is agreed upon must be with the very device the link is to.
 """
 
@@ -13,7 +14,7 @@ from uuid import UUID
 
 from springline.actors import messages
 from springline.actors.messages import KEYSTORE, AnswerHandshake, Authenticated, BeginHandshake, FinishHandshake
-from springline.errors import Malformed, Misuse, RemoteFault, SpringlineError
+from springline.errors import KeyUnknown, Malformed, Misuse, RemoteFault, SpringlineError
 from springline.transport.refresh import (
     Answer,
     Answered,
@@ -38,7 +39,7 @@ async def consult(ask: Asker, device: UUID, question: Ask) -> Answer:
     except Malformed:
         return Denied("the other side could not show again who it is")
     except (RemoteFault, Misuse) as error:
-        if isinstance(question, AskFinish):
+        if isinstance(question, AskFinish) or isinstance(error, KeyUnknown):
             return Failed(error.message)
         return Denied(f"the keys may not be refreshed: {error.message}")
     except SpringlineError as error:

@@ -2,8 +2,9 @@
 
 The rule: a new key is derived in both Keystores from a handshake that both have finished, and never sent; what is said
 about it are ids. When each side stores and wipes what is decided by ``EncryptedSessionKeys`` (``store/sessions.py``);
-here its steps are written down before the answer leaves. Messages have 17 bytes: a step, the id of the new key, the id
-of the speaker's present key. They travel over the link as the reserved protocol ``keys``::
+here its steps are written down before the answer leaves. Messages have 17 bytes: a step, the id of the new key (in
+STATUS of the previous one), the id of the speaker's present key. They travel over the link as the reserved protocol
+``keys``::
 
     leader                                   follower
     STATUS or PREPARE new ────────────────▶  stores new, if it may
@@ -23,14 +24,15 @@ from datetime import datetime
 from enum import IntEnum
 from uuid import UUID
 
-from springline.errors import Malformed, Refused
+from springline.errors import KeyUnknown, Malformed, Refused
 from springline.store.sessions import EncryptedSessionKeys, key_id, rotated_key
 from springline.store.vault import Vault
 
 Note = Callable[[str, UUID | None, str], None]
 
-MOST_CANDIDATES = 2
-"""Sessions of a device whose new key may still be taken up; fewer than a follower keeps pending."""
+MOST_CANDIDATES = 8
+"""Handshakes of a device whose new key may still be taken up: a race of several addresses makes several. Fewer than a
+follower keeps pending, so that no key is taken up that it has let go."""
 
 _LAYOUT = struct.Struct(">B8s8s")
 _NONE = bytes(8)
@@ -60,20 +62,32 @@ class Rotation:
 
     # -- handshakes ------------------------------------------------------------------------------------------------
 
-    def to_dial(self, device: UUID) -> bytes:
-        """The key (32 bytes) for a handshake that we begin. :raises Damaged: there is none."""
-        turn = self._turns[device] = self._turns.get(device, -1) + 1
-        return self._vault.keys(device).to_dial(turn)
+    def to_dial(self, device: UUID, now: datetime) -> bytes:
+        """The key (32 bytes) for a handshake that we begin.
 
-    def accept(self, device: UUID, used: bytes) -> bytes:
-        """The key of a handshake that the device begins. :raises Refused: it is none of ours."""
-        keys = self._vault.keys(device)
+        :raises Damaged: there is none. :raises Refused: its time is over.
+        """
+        turn = self._turns[device] = self._turns.get(device, -1) + 1
+        return self._good(device, now).to_dial(turn)
+
+    def accept(self, device: UUID, used: bytes, now: datetime) -> bytes:
+        """The key of a handshake that the device begins.
+
+        :raises KeyUnknown: it is none of ours. :raises Refused: its time is over.
+        """
+        keys = self._good(device, now)
         found = keys.accepted(used)
         if found is None:
-            raise Refused("the caller uses a key that is not (or no longer) shared with it", "pair it again")
+            raise KeyUnknown("the caller uses a key that is not (or no longer) shared with it", "pair it again")
         if found == keys.recovery:
             self._note("recovery key used", device, "it was reinstalled from an exported identity, or copied")
         return found
+
+    def _good(self, device: UUID, now: datetime) -> EncryptedSessionKeys:
+        keys = self._vault.keys(device)
+        if keys.expires_at is not None and keys.expires_at <= now:
+            raise Refused("the keys shared with the device have expired", "pair it again")
+        return keys
 
     def current(self, device: UUID) -> bytes:
         """The id of our present key."""
@@ -83,7 +97,7 @@ class Rotation:
         """In a handshake the device has used or named these keys."""
         keys = self._vault.keys(device)
         for ident in idents:
-            keys = keys.learn(ident, now)
+            keys = keys.learn(ident, now, leads=self._leads(device))
         self._keep(device, keys)
 
     def finished(self, device: UUID, session: bytes, secret: bytes) -> None:
@@ -108,7 +122,7 @@ class Rotation:
             return None
         keys, candidate = self._vault.keys(device), self._candidate(device, session)
         if keys.previous:
-            return _message(Step.STATUS, _NONE, keys)
+            return _message(Step.STATUS, key_id(keys.previous), keys)
         return None if candidate is None else _message(Step.PREPARE, key_id(candidate), keys)
 
     def step(self, device: UUID, session: bytes, message: bytes, now: datetime) -> bytes | None:
@@ -120,9 +134,10 @@ class Rotation:
         leads = self._leads(device)
         if leads != (said in (Step.PREPARED, Step.PRESENT)):
             raise Malformed("a step of a key rotation that is not due")
-        keys = self._vault.keys(device).learn(theirs, now)
-        candidate = self._candidate(device, session)
-        if candidate is not None:  # what is said late, in a former session, takes nothing back
+        keys, candidate = self._vault.keys(device), self._candidate(device, session)
+        if candidate is not None:  # what is said late, in a former session, changes nothing
+            keys = keys.learn(theirs, now, leads=leads)
+            keys = keys.learn(ident, now, leads=leads) if said is Step.STATUS else keys
             keys = keys.revert(theirs)
         fits = candidate is not None and key_id(candidate) == ident
         if not leads:
@@ -131,7 +146,7 @@ class Rotation:
             if candidate is None or not fits or (keys.previous and not keys.stale):
                 return None
             keys = keys.adopt(candidate, now)
-            self.forget(device)  # all of them: none of an earlier session may be taken up after this one
+            self._candidates[device] = OrderedDict({session: candidate})  # no other one may be taken up any more
             self._keep(device, keys)
             self._note("key rotated", device, "both sides have the new key")
             return _message(Step.COMMIT, ident, keys)

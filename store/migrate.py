@@ -29,7 +29,7 @@ def _identity_1(fields: Fields) -> Fields:
 
 def _session_keys_1(fields: Fields) -> Fields:
     """Rotation came with version 2; the recovery key follows from the only key there was."""
-    return {**fields, "previous": "", "pending": [], "recovery": "", "stale": False}
+    return {**fields, "previous": "", "pending": [], "recovery": "", "stale": False, "renewed": False}
 
 
 MIGRATIONS: Mapping[str, Mapping[int, Callable[[Fields], Fields]]] = {

@@ -22,8 +22,8 @@ from springline.store import migrate
 ROLE = "session_keys"
 KEY_SIZE = 32
 ID_SIZE = 8
-MOST_PENDING = 4
-"""Keys a follower keeps of rotations that did not come to an end. The leader can take up none but its latest two."""
+MOST_PENDING = 10
+"""Keys a follower keeps of rotations that did not come to an end. The leader can take up none but its latest eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,11 @@ class EncryptedSessionKeys:
     All steps return what is to be written before the next message leaves; they change nothing if they come again.
 
     :param relationship_key: 32 bytes. :param expires_at: when it must not be used any more, or None.
-    :param previous: the key before it, or ``b""``. :param pending: the follower's new keys, oldest first.
+    :param previous: the key before it, or ``b""``.
+    :param pending: the follower's new keys, oldest first; or, of a leader, older ones after a renewed pairing.
     :param recovery: opens the relationship to a reinstalled device, whose other keys are old.
     :param stale: this is a copy of an earlier time: dial with the recovery key.
+    :param renewed: the present key is a renewed pairing's, which the peer may not have stored.
     """
 
     relationship_key: bytes = field(repr=False)
@@ -53,6 +55,7 @@ class EncryptedSessionKeys:
     pending: tuple[bytes, ...] = field(default=(), repr=False)
     recovery: bytes = field(default=b"", repr=False)
     stale: bool = False
+    renewed: bool = False
 
     def __post_init__(self) -> None:
         if not self.recovery:
@@ -70,6 +73,7 @@ class EncryptedSessionKeys:
             "pending": [_text(key) for key in self.pending],
             "recovery": _text(self.recovery),
             "stale": self.stale,
+            "renewed": self.renewed,
             "created_at": self.created_at.isoformat(),
             "expires_at": self.expires_at.isoformat() if self.expires_at else None,
         }
@@ -95,14 +99,15 @@ class EncryptedSessionKeys:
 
     # -- how it changes --------------------------------------------------------------------------------------------
 
-    def learn(self, ident: bytes, now: datetime) -> EncryptedSessionKeys:
+    def learn(self, ident: bytes, now: datetime, *, leads: bool) -> EncryptedSessionKeys:
         """The peer has used or named the key of that id as its present one."""
-        for key in self.pending:
-            if key_id(key) == ident:
-                return replace(self, relationship_key=key, created_at=now, previous=b"", pending=(), stale=False)
-        if self.previous and ident == self.current:
-            return replace(self, previous=b"", pending=())
-        return self
+        if ident == self.current:
+            settled = replace(self, previous=b"", pending=(), renewed=False)
+            return settled if leads or self.previous else self
+        found = () if leads else tuple(key for key in self.pending if key_id(key) == ident)
+        if not found:
+            return self  # a leader takes nothing up that it has not begun itself
+        return EncryptedSessionKeys(found[0], now, self.expires_at, recovery=self.recovery)
 
     def prepare(self, key: bytes) -> EncryptedSessionKeys:
         """The follower stores a new key. One that nobody took up makes room for later ones."""
@@ -115,19 +120,19 @@ class EncryptedSessionKeys:
         if key == self.relationship_key:
             return self
         former = b"" if self.stale else self.relationship_key
-        return replace(self, relationship_key=key, created_at=now, previous=former, stale=False)
+        return replace(self, relationship_key=key, created_at=now, previous=former, stale=False, renewed=False)
 
     def revert(self, ident: bytes) -> EncryptedSessionKeys:
         """The peer has only the previous key: a renewed pairing did not get through to it."""
-        if not self.previous or key_id(self.previous) != ident:
+        if not (self.renewed and self.previous) or key_id(self.previous) != ident:
             return self
-        return replace(self, relationship_key=self.previous, previous=b"")
+        return replace(self, relationship_key=self.previous, previous=b"", renewed=False)
 
     def renew(self, key: bytes, now: datetime) -> EncryptedSessionKeys:
         """Paired again: what the peer may still use is accepted until it is known to have the new key too."""
         pending = (*self.pending, *filter(None, (self.previous,)))[-MOST_PENDING:]
         return EncryptedSessionKeys(
-            key, now, previous=self.relationship_key, pending=pending, recovery=self.recovery
+            key, now, previous=self.relationship_key, pending=pending, recovery=self.recovery, renewed=True
         )
 
 
@@ -144,6 +149,7 @@ def decode(data: bytes) -> EncryptedSessionKeys:
             tuple(_bytes(key) for key in fields["pending"]),
             _bytes(fields["recovery"]),
             bool(fields["stale"]),
+            bool(fields["renewed"]),
         )
     except (InternalFault, ValueError, KeyError, TypeError, AttributeError):
         raise Damaged("a relationship key is not what was written") from None

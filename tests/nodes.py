@@ -73,6 +73,14 @@ def echo(node: Control, device: UUID) -> bool:
     return node.send(device, message, protocol="echo", timeout=5.0) == message
 
 
+def rotated(node: Control, since: int = 0) -> bool:
+    """Its audit trail tells of a rotated key. The store itself has one reader, its node.
+
+    :param since: only later entries count.
+    """
+    return any(entry.kind == "key rotated" and entry.seq > since for entry in node.audit(50))
+
+
 def pid_of(node: Control, actor: str) -> int | None:
     """The process that has that name now."""
     return next((process.pid for process in node.processes() if process.actor == actor), None)

@@ -27,7 +27,7 @@ from springline.store import opening
 from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.store.vault import Vault
-from springline.tests.nodes import Pair, pid_of
+from springline.tests.nodes import Pair, eventually, pid_of, rotated
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 NAMES = {"blue": "blaue-kombüse-7381", "red": "rote-kombüse-9472"}
@@ -57,6 +57,8 @@ def pair() -> Iterator[Marked]:
         sent = folder / "sent.bin"
         sent.write_bytes(os.urandom(3_000_000))
         running.blue.control.send_file(running.red_id, sent).wait()
+        for node in (running.blue, running.red):
+            eventually(lambda node=node: rotated(node.control), "the key rotates")  # type: ignore[misc]
         yield running
     assert not left_over(token)
     shutil.rmtree(folder)

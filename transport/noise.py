@@ -158,9 +158,7 @@ class Handshake:
         return cls(pattern, True, static_private, remote_static, psk, prologue=bound(within))
 
     @classmethod
-    def respond(
-        cls, pattern: bytes, static_private: bytes, psk: bytes | None = None, within: bytes = b""
-    ) -> Handshake:
+    def respond(cls, pattern: bytes, static_private: bytes, psk: bytes | None = None, within: bytes = b"") -> Handshake:
         """The listening side; :meth:`read` comes first. Arguments and errors as of the class, and of :func:`bound`."""
         return cls(pattern, False, static_private, None, psk, prologue=bound(within))
 

@@ -6,19 +6,19 @@ is fresh and both sides' trust is asked again. Its prologue names the session ar
 elsewhere. A session whose keys are ``end`` seconds old is over. As in ``transport/link.py`` there is one table and a
 pure ``step``; a record that is missing from the table is the peer's fault (Malformed), everything else is ours.
 
-    ======  ======================================  ==============================================================
-    record  from whom                               what it does
-    ======  ======================================  ==============================================================
-    FIRST   the dialler, which alone begins         carries the handshake's first frame
-    SECOND  the listener                            carries its second frame; without one: "not now, begin again"
-    SWITCH  the dialler, once it has the keys       it seals with the new key from here on
-    BACK    the listener, in answer                 so does the listener: the old keys are out of use
-    ======  ======================================  ==============================================================
+    ===========  =================================  ==============================================================
+    record       from whom                          what it does
+    ===========  =================================  ==============================================================
+    FIRST        the dialler, which alone begins    carries the handshake's first frame
+    SECOND       the listener                       carries its second frame; an empty one: "not now, begin again"
+    SWITCH       the dialler, once it has the keys  it seals with the new key from here on
+    SWITCH_BACK  the listener, in answer            so does the listener: the former keys are out of use
+    ===========  =================================  ==============================================================
 
 Each direction switches by itself, at a record, and the pipe keeps the order: so the receiver knows for each frame which
 key it is sealed with, and neither side ever waits with its traffic. Who gets a SWITCH has had the new keys since its
-SECOND. Every FIRST is answered by exactly one SECOND: so a handshake that a dying Keystore has forgotten is simply
-begun again, and no answer can be taken for another's.
+SECOND. Every FIRST is answered by exactly one SECOND: a handshake that a dying Keystore has forgotten is begun again,
+and no answer can be taken for another's.
 """
 
 from __future__ import annotations
@@ -220,10 +220,7 @@ class RefreshState:
 
     @classmethod
     def begin(cls, limits: RefreshLimits, session_hash: bytes, *, dialled: bool, now: float) -> RefreshState:
-        """The state of a session that has just been agreed upon.
-
-        :param session_hash: its handshake's, 32 bytes. :param dialled: whether this side dialled.
-        """
+        """A session just agreed upon. :param session_hash: 32 bytes. :param dialled: whether this side dialled."""
         if dialled:
             return cls(Phase.FRESH, limits, session_hash, now, now + limits.age)
         return cls(Phase.READY, limits, session_hash, now)
@@ -394,7 +391,7 @@ def step(state: RefreshState, event: Event, now: float) -> tuple[RefreshState, t
 
 
 def _changes_nothing(state: RefreshState, event: Event, now: float) -> bool:
-    """True if the event is a timer that has come too early, or of traffic where that starts nothing."""
+    """True if the event is a timer that has come too early, or traffic where that starts nothing."""
     if isinstance(event, Due):
-        return state.deadline is None or now < state.deadline
+        return now < state.due
     return isinstance(event, Moved) and state.phase is not Phase.FRESH

@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -73,7 +74,7 @@ def handshake(world: World, dialler: UUID, turn: int, through: bool) -> World | 
     psk = mine_vault.content.to_dial(turn)
     said = mine_vault.content.current
     try:
-        theirs.accept(dialler, key_id(psk))
+        theirs.accept(dialler, key_id(psk), NOW)
     except Refused:
         return None
     secret = hashlib.blake2b(b"%d" % world.handshakes, key=psk, digest_size=32).digest()
@@ -136,8 +137,7 @@ def neighbours(world: World, handshakes: int, renewals: int) -> Iterator[World]:
 
 
 def settled(world: World) -> World:
-    """Nothing is under way any more; then two sessions in which all goes well."""
-    world = replace(world, flying=())
+    """Two sessions in which all goes well."""
     for _ in range(2):
         tried = [handshake(world, dialler, turn, True) for dialler in SIDES for turn in (0, 1)]
         world = next(found for found in tried if found is not None)
@@ -155,11 +155,11 @@ def explore(handshakes: int, renewals: int = 0) -> int:
         world = todo.pop()
         for side in SIDES:
             assert world.can_dial(side, (0,) if not renewals else (0, 1)), f"locked out: {world}"
-        end = settled(world)
-        one, two = end.stored
-        assert one.relationship_key == two.relationship_key, f"not settled: {end}"
-        for keys in end.stored:
-            assert (keys.previous, keys.pending) == (b"", ()), f"old keys are left: {end}"
+        if not world.flying:  # with messages under way: the state in which they got lost is visited too
+            end = settled(world)
+            assert end.stored[0].relationship_key == end.stored[1].relationship_key, f"not settled: {end}"
+            for keys in end.stored:
+                assert (keys.previous, keys.pending) == (b"", ()), f"old keys are left: {end}"
         for found in neighbours(world, handshakes, renewals):
             if found not in seen:
                 seen.add(found)
@@ -226,6 +226,16 @@ def test_what_is_not_due_is_malformed() -> None:
     ):
         with pytest.raises(Malformed):
             keystore.step(peer, b"session 0", message, NOW)
+
+
+def test_keys_whose_time_is_over_open_nothing() -> None:
+    over = EncryptedSessionKeys(key(1), NOW, expires_at=NOW)
+    made, _ = World((over, over)).keystore(LEADER)
+    with pytest.raises(Refused, match="expired"):
+        made.to_dial(FOLLOWER, NOW)
+    with pytest.raises(Refused, match="expired"):
+        made.accept(FOLLOWER, over.current, NOW)
+    assert made.to_dial(FOLLOWER, NOW - timedelta(seconds=1)) == key(1)
 
 
 def test_candidates_are_bounded() -> None:

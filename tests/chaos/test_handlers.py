@@ -45,7 +45,7 @@ def test_it_costs_its_own_restart_only(moody: Pair, mood: bytes) -> None:
 
 
 def test_one_that_keeps_crashing_is_quarantined(moody: Pair) -> None:
-    for _ in range(12):
+    for _ in range(200):  # a loaded machine may spread the first ones over more than the period
         try:
             say(moody, b"raise")
         except NoHandler:

@@ -10,7 +10,6 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import UUID
 
 import keyring
 import pytest
@@ -25,7 +24,7 @@ from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.tests.cli.test_cli import bad, good
 from springline.tests.cli.test_passphrase import Memory
-from springline.tests.nodes import Pair, eventually, paired, pid_of
+from springline.tests.nodes import Pair, eventually, paired, pid_of, rotated
 from springline.tests.store.test_seed import with_content
 
 
@@ -134,10 +133,6 @@ def test_there_has_to_be_a_store(tmp_path: Path) -> None:
 # -- moving --------------------------------------------------------------------------------------------------------
 
 
-def key_at(node: LocalNode, peer: UUID) -> bytes:
-    return opening.unlock(Layout(node.folder), node.passphrase.encode()).relationship_key(peer)
-
-
 def test_a_reinstalled_device_needs_no_pairing(tmp_path: Path) -> None:
     way = secret_file(tmp_path / "way", "for the way")
     moved = tmp_path / "moved"
@@ -146,8 +141,9 @@ def test_a_reinstalled_device_needs_no_pairing(tmp_path: Path) -> None:
         assert json.loads(made.stdout) == {"path": str(moved), "devices": 1, "incomplete": []}, made.stderr
         assert "One device, one place" in made.stderr
         assert moved.stat().st_mode & 0o777 == 0o600
-        port, key = pair.blue.listen, key_at(pair.red, pair.blue_id)
-        eventually(lambda: key_at(pair.red, pair.blue_id) != key, "the relationship's key has rotated since")
+        port = pair.blue.listen
+        before = pair.red.control.audit(1)[0].seq
+        eventually(lambda: rotated(pair.red.control, before), "the relationship's key has rotated since")
         pair.blue.down()
         shutil.rmtree(pair.blue.folder)
         pair.blue.folder.mkdir()

@@ -332,4 +332,4 @@ class CrashMachine(RuleBasedStateMachine):
 
 
 TestCrashes = CrashMachine.TestCase
-TestCrashes.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+TestCrashes.settings = settings(max_examples=20, stateful_step_count=12, deadline=None)

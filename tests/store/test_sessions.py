@@ -13,7 +13,14 @@ from nacl.bindings import crypto_scalarmult
 
 from springline.errors import Damaged, InternalFault, Newer
 from springline.store import migrate
-from springline.store.sessions import EncryptedSessionKeys, decode, relationship_key
+from springline.store.sessions import (
+    MOST_PENDING,
+    EncryptedSessionKeys,
+    decode,
+    key_id,
+    recovery_key,
+    relationship_key,
+)
 from springline.tests.store.cast import LATER, NOW, identity, info, key
 
 times = st.datetimes(timezones=st.just(UTC))
@@ -23,6 +30,37 @@ times = st.datetimes(timezones=st.just(UTC))
 def test_keys_come_back(secret: bytes, created: datetime, expires: datetime | None) -> None:
     kept = EncryptedSessionKeys(secret, created, expires)
     assert decode(kept.encode()) == kept
+
+
+keys = st.binary(min_size=32, max_size=32)
+
+
+@given(keys, keys | st.just(b""), st.lists(keys, max_size=4), keys, st.booleans(), st.booleans())
+def test_a_rotation_under_way_comes_back(
+    present: bytes, previous: bytes, pending: list[bytes], recovery: bytes, stale: bool, renewed: bool
+) -> None:
+    kept = EncryptedSessionKeys(present, NOW, None, previous, tuple(pending), recovery, stale, renewed)
+    assert decode(kept.encode()) == kept
+    for each in (present, previous, *pending, recovery):
+        assert not each or kept.accepted(key_id(each)) == each
+    assert kept.accepted(bytes(8)) is None
+    assert {kept.to_dial(0), kept.to_dial(1)} <= ({recovery} if stale else {present, previous or present})
+
+
+def test_the_recovery_key_is_the_first_keys_and_outlives_rotation() -> None:
+    first = EncryptedSessionKeys(key(1), NOW)
+    assert first.recovery == recovery_key(key(1)) != key(1)
+    rotated = first.adopt(key(2), LATER).prepare(key(3)).learn(key_id(key(3)), LATER, leads=False)
+    assert (rotated.relationship_key, rotated.recovery) == (key(3), first.recovery)
+    assert first.renew(key(9), LATER).recovery == first.recovery
+
+
+def test_a_follower_keeps_few_keys_that_nobody_took_up() -> None:
+    kept = EncryptedSessionKeys(key(1), NOW)
+    for number in range(2, 30):
+        kept = kept.prepare(key(number))
+    assert kept.pending == tuple(key(number) for number in range(30 - MOST_PENDING, 30))
+    assert kept.prepare(key(29)) == kept
 
 
 def test_a_key_has_32_bytes() -> None:

@@ -333,6 +333,20 @@ def test_a_dialler_that_never_refreshes_is_left_by_the_listener() -> None:
     run(main())
 
 
+def test_an_answer_that_comes_too_late_starts_nothing() -> None:
+    async def main() -> None:
+        async with linked(SOON) as link:
+            end = link.dialler
+            await until(lambda: end.asked, "a question")
+            end.channel.goodbye("over")
+            before = len(end.asked)
+            end.channel.refresh_told(Failed("it died"))
+            await asyncio.sleep(3 * SOON.retry)
+            assert len(end.asked) == before
+
+    run(main())
+
+
 def test_who_is_not_trusted_any_more_is_not_refreshed() -> None:
     async def main() -> None:
         async with linked(SOON) as link:

@@ -26,6 +26,8 @@ from springline.transport.records import (
     Priority,
     Purpose,
     Record,
+    Refresh,
+    RefreshStep,
     Reset,
     parse_untrusted,
 )
@@ -328,6 +330,12 @@ def test_answers_let_waiting_messages_go(purpose: Purpose) -> None:
                 theirs.mux.acknowledge(message.id)
         carry(theirs, ours)
     assert handled == 1000
+
+
+def test_a_refresh_is_not_for_the_mux() -> None:
+    ours, _ = pair()
+    with pytest.raises(Malformed):
+        ours.mux.incoming(Refresh(RefreshStep.SWITCH))
 
 
 def test_going_away_is_told() -> None:

@@ -62,9 +62,8 @@ def reborn(node: Control) -> None:
 
 
 def noted(node: Control, text: str) -> None:
-    """The Keystore was told so, for the audit trail."""
-    log = node.layout.bus.resolve() / "springline.log"
-    eventually(lambda: any("audit:" in line and text in line for line in log.read_text().splitlines()), text)
+    """It is in the audit trail."""
+    eventually(lambda: any(text in entry.detail for entry in node.audit(500)), text)
 
 
 def hangs_up(met: Met) -> bool:
