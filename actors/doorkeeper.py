@@ -1,4 +1,4 @@
-"""The Keystore's doorkeeper: the static-key part of every handshake, with paired devices and with whoever has the words.
+"""The Keystore's doorkeeper: the static-key part of every handshake, with paired devices and with who has the words.
 
 The rule: who is not paired, or not trusted now, gets nothing; what leaves are the keys of one session. Handshakes under
 way are bounded in number, the oldest is forgotten.
