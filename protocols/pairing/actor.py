@@ -219,7 +219,7 @@ class Pairing(IoShell):
     @receives(ConfirmPairing)
     def confirm(self, message: ConfirmPairing, sender: Sender) -> None:
         """Our user's word."""
-        self._watching[message.pairing].decide(message.yes)
+        self._watching[message.pairing].decide(message.yes, datetime.now(UTC))
 
     def _publish(self, event: PairingEvent) -> None:
         self.tell(EVENTS, Publish(event))

@@ -190,7 +190,7 @@ class Conversation:
 
     def _overdue(self) -> None:
         with contextlib.suppress(Misuse):  # the answer has come just now
-            self._watched.decide(False)
+            self._watched.decide(False, datetime.now(UTC))
 
     async def _commit(self, handle: int, store: Store) -> PairedDevice:
         """Store the other side; its own word on its port, our eyes on its host."""

@@ -100,6 +100,7 @@ class Watched:
         self._error: SpringlineError | None = None
         self._followers: dict[str, tuple[int, Asker]] = {}
         self._decision: asyncio.Future[bool] | None = None
+        self._until: datetime | None = None
 
     def progress(self, stage: PairingStage, reason: str = "", until: datetime | None = None) -> None:
         """Tell how far it is. :param until: when it is too late to answer, if our user is asked."""
@@ -119,14 +120,15 @@ class Watched:
         self._tell(PairingEnded(self.id, self.role, done, it.device_id, it.name, it.sas, it.known, why, hint))
 
     def ask(self, until: datetime) -> asyncio.Future[bool]:
-        """Ask our user; the future is answered by :meth:`decide`."""
-        self._decision = asyncio.get_running_loop().create_future()
+        """Ask our user; the future is answered by :meth:`decide`. :param until: from then on it is too late."""
+        self._decision, self._until = asyncio.get_running_loop().create_future(), until
         self.progress(PairingStage.ASKING, until=until)
         return self._decision
 
-    def decide(self, yes: bool) -> None:
-        """Our user's word. :raises Misuse: nobody waits for it."""
-        if self.ended or self._decision is None or self._decision.done():
+    def decide(self, yes: bool, now: datetime) -> None:
+        """Our user's word. :raises Misuse: nobody waits for it, or it is a yes that comes too late."""
+        late = yes and self._until is not None and now >= self._until
+        if late or self.ended or self._decision is None or self._decision.done():
             raise Misuse("that pairing does not wait for an answer (any more)")
         self._decision.set_result(yes)
 

@@ -24,6 +24,9 @@ from springline.protocols.pairing.watching import (
 )
 from springline.store.devices import TrustLevel
 
+EARLY = datetime(2026, 1, 1, tzinfo=UTC)
+LATE = datetime(2026, 1, 2, tzinfo=UTC)
+
 
 class Follower:
     """Asks, and asks again when it is answered."""
@@ -99,11 +102,11 @@ def test_what_is_known_of_the_other_side_is_in_what_follows() -> None:
 
 
 async def _asked(watched: Watched) -> None:
-    decision = watched.ask(datetime.now(UTC))
-    watched.decide(True)
+    decision = watched.ask(LATE)
+    watched.decide(True, EARLY)
     assert await decision
     with pytest.raises(Misuse, match="does not wait"):
-        watched.decide(False)
+        watched.decide(False, EARLY)
 
 
 def test_our_users_word_is_taken_once() -> None:
@@ -111,8 +114,22 @@ def test_our_users_word_is_taken_once() -> None:
 
     watched = opened()
     with pytest.raises(Misuse, match="does not wait"):
-        watched.decide(True)
+        watched.decide(True, EARLY)
     asyncio.run(_asked(watched))
+
+
+async def _asked_in_vain(watched: Watched) -> None:
+    decision = watched.ask(LATE)
+    with pytest.raises(Misuse, match="does not wait"):  # before the node has noticed that the time is up
+        watched.decide(True, LATE)
+    watched.decide(False, LATE)
+    assert not await decision
+
+
+def test_a_yes_that_comes_too_late_is_none() -> None:
+    import asyncio
+
+    asyncio.run(_asked_in_vain(opened()))
 
 
 def test_memory_is_bounded() -> None:
