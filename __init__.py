@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from springline.actors.finding import Discovery as Discovery
     from springline.control import Control as Control
     from springline.node import Node as Node
     from springline.protocols.handler import ProtocolHandler as ProtocolHandler
@@ -24,11 +25,12 @@ _WHERE = {
     "Control": "springline.control",
     "ProtocolHandler": "springline.protocols.handler",
     "Custom": "springline.protocols.message",
+    "Discovery": "springline.actors.finding",
     "DeviceMessage": "springline.protocols.message",
     "PairingUI": "springline.protocols.pairing.ui",
 }
 
-__all__ = ["Control", "Custom", "DeviceMessage", "Node", "PairingUI", "ProtocolHandler", "__version__"]
+__all__ = ["Control", "Custom", "DeviceMessage", "Discovery", "Node", "PairingUI", "ProtocolHandler", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -28,6 +28,7 @@ from typing import Any
 from springline.actors import bus, cell
 from springline.actors.cell import Passphrase, holding
 from springline.actors.endpoint import Client
+from springline.actors.finding import Discovery
 from springline.actors.keystore import KeystoreArgs
 from springline.actors.lifecycle import Exiting, Ready, Start, Stop
 from springline.actors.logs import FILE as LOG
@@ -104,6 +105,7 @@ class Node(Control):
         listen: str = EVERYWHERE,
         incoming: str | os.PathLike[str] | None = None,
         handlers: Handlers = (),
+        discovery: Discovery | None = None,
     ) -> Node:
         """Start the node of ``data_dir``; returns when it is ready.
 
@@ -112,6 +114,7 @@ class Node(Control):
         :param listen: ``HOST`` or ``HOST:PORT``; without a port one is chosen once and kept.
         :param incoming: folder for received files; by default ``incoming`` in the data directory.
         :param handlers: protocol handlers to start with, each with what its ``begin`` gets.
+        :param discovery: how devices are found beside the addresses that are known; every way if None.
         :raises Misuse: no identity was made there. :raises InUse: another node runs on it.
         :raises WrongPassphrase: it opens nothing. :raises PortTaken: somebody else listens there.
         """
@@ -123,7 +126,8 @@ class Node(Control):
             owner.claim()
             owner.cell = cell.cell_of(passphrase)
             owner.listen(listen)
-            owner.start(str(incoming) if incoming else str(layout.root / "incoming"), handlers)
+            folder = str(incoming) if incoming else str(layout.root / "incoming")
+            owner.start(folder, handlers, discovery or Discovery())
             return cls(owner)
         except BaseException:
             owner.close()
@@ -233,13 +237,13 @@ class _Owner:
             client.tell(unlocker, Stop())
             client.close()
 
-    def start(self, incoming: str, handlers: Handlers) -> None:
+    def start(self, incoming: str, handlers: Handlers, discovery: Discovery) -> None:
         """Unlock the store, start the tree, watch it."""
         root = str(self.layout.root)
         self.ask_unlocker(Unlock(root, Fd(self.cell)))
         listener = Fd(self._listener.fileno() if self._listener else -1)
         keystore, tcp = KeystoreArgs(root, Fd(self.cell)), TcpArgs(listener)
-        self._args = NodeArgs(keystore, tcp, incoming, self._with_plugins(handlers))
+        self._args = NodeArgs(keystore, tcp, incoming, self._with_plugins(handlers), discovery)
         pid = self._grow()
         self._watcher = threading.Thread(target=self._watch, args=(pid,), name="node-watch", daemon=True)
         self._watcher.start()

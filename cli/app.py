@@ -85,16 +85,27 @@ def up(
     data_dir: DataDir = DEFAULT_DIR,
     listen: Annotated[str, typer.Option(help="HOST or HOST:PORT; the port is chosen once and kept.")] = "0.0.0.0",  # noqa: S104
     incoming: Annotated[Path | None, typer.Option(help="Folder for received files.")] = None,
+    mdns: Annotated[bool, typer.Option(help="Find devices on the local network.")] = True,
+    dht: Annotated[bool, typer.Option(help="Find devices over the internet, by sealed records.")] = True,
+    bootstrap: Annotated[
+        list[str] | None,
+        typer.Option(help="HOST:PORT to begin with there; may be repeated.", envvar="SPRINGLINE_BOOTSTRAP"),
+    ] = None,
+    port_mapping: Annotated[bool, typer.Option(help="Ask the router for a port (extra 'nat').")] = True,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
     """Run the node in the foreground, until Ctrl-C or SIGTERM."""
+    from springline.actors.finding import Discovery
     from springline.node import Node
+    from springline.transport.address import Address
 
     with failures_told(), present_passphrase(data_dir, passphrase_file) as present:
+        known = tuple(str(Address.parse(address)) for address in bootstrap or ())
+        discovery = Discovery(mdns, dht, known, port_mapping)
         if present.is_none:
             _keys.warn_of_none(data_dir)
-        with Node.open(data_dir, present, listen=listen, incoming=incoming) as node:
+        with Node.open(data_dir, present, listen=listen, incoming=incoming, discovery=discovery) as node:
             stop = _on_termination()
             where, own = node.listening_at(), node.whoami()
             if json:

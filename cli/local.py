@@ -33,6 +33,8 @@ folder, name, passphrase, strength = sys.argv[1:]
 Node.create(folder, name, Path(passphrase).read_bytes().strip(), Strength[strength])
 """
 STOP_PATIENCE = 30.0
+QUIET = ("--no-mdns", "--no-dht", "--no-port-mapping")
+"""Options of a node that looks for nobody: whom it knows it reaches."""
 
 
 class LocalNode:
@@ -43,6 +45,7 @@ class LocalNode:
     :param token: marks its processes, see :func:`left_over`.
     :param strength: of the passphrase's protection; tests take the least.
     :param listen: where it listens. :param prefix: what the node is started by, e.g. in a network namespace.
+    :param options: further ones of ``springline up``.
     :param passphrase: one line; kept in the file ``passphrase`` in ``folder``.
     """
 
@@ -55,6 +58,7 @@ class LocalNode:
         *,
         listen: str = "127.0.0.1",
         prefix: Sequence[str] = (),
+        options: Sequence[str] = QUIET,
         passphrase: str = "a passphrase for a while",  # noqa: S107 - it guards a temporary folder
     ) -> None:
         self.folder = folder
@@ -63,6 +67,7 @@ class LocalNode:
         self._strength = strength
         self._where = listen
         self._prefix = prefix
+        self.options = options
         # A process that sets its title would otherwise write it over the environment, and its token.
         self.environment = {**os.environ, TOKEN: token, "SPT_NOENV": "1", "PYTHONUNBUFFERED": "1"}
         self.passphrase = passphrase
@@ -117,7 +122,7 @@ class LocalNode:
     def up(self) -> None:
         """Start the node and wait for its ready line."""
         up = self._command("up", "--listen", self._where, "--passphrase-file", str(self._passphrase), "--json")
-        command = [*self._prefix, *up]
+        command = [*self._prefix, *up, *self.options]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

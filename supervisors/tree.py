@@ -16,6 +16,7 @@ from typing import Any
 
 from springline.actors.approvals import Approvals, ApprovalsArgs
 from springline.actors.events import EventHub
+from springline.actors.finding import NOWHERE, Discovery
 from springline.actors.keeping import APPROVALS
 from springline.actors.keystore import Keystore, KeystoreArgs
 from springline.actors.tcp import TcpArgs, TcpTransport
@@ -39,12 +40,14 @@ class NodeArgs:
 
     :param incoming: folder for received files.
     :param handlers: further protocol handlers and what each is begun with.
+    :param discovery: the ways of finding devices.
     """
 
     keystore: KeystoreArgs
     tcp: TcpArgs
     incoming: str
     handlers: Sequence[tuple[type[ProtocolHandler], Any]] = ()
+    discovery: Discovery = NOWHERE
 
 
 def node_tree(args: NodeArgs) -> SupervisorSpec:
@@ -56,6 +59,7 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
         *(ChildSpec(handler.protocol, handler, given) for handler, given in args.handlers),
     )
     transports = (ChildSpec("tcp", TcpTransport, args.tcp),)
+    finders: tuple[ChildSpec, ...] = ()
     return SupervisorSpec(
         children=(
             ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),
@@ -63,6 +67,7 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
             ChildSpec(APPROVALS, Approvals, ApprovalsArgs()),
             ChildSpec("protocols", Supervisor, SupervisorSpec(handlers, backoff=PACE, excess=Excess.QUARANTINE)),
             ChildSpec("transports", Supervisor, SupervisorSpec(transports, backoff=PACE)),
+            ChildSpec("discovery", Supervisor, SupervisorSpec(finders, backoff=PACE, excess=Excess.QUARANTINE)),
             ChildSpec("pairing", Pairing, PairingArgs()),
             ChildSpec("connections", ConnectionManager, ConnectionManager.spec()),
         ),

@@ -1,0 +1,1 @@
+"""Finding paired devices: records that only they can name, open and believe."""
