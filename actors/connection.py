@@ -28,6 +28,7 @@ from blake3 import blake3
 
 from springline.actors import rotating
 from springline.actors.delivery import Delivery
+from springline.actors.finding import AlsoTry, Found, NetworkChanged
 from springline.actors.keeping import SessionNoted
 from springline.actors.messages import (
     CONNECTIONS,
@@ -62,6 +63,7 @@ from springline.transport.link import Phase, SessionRef
 from springline.transport.refresh import Ask, RefreshLimits
 from springline.transport.splice import StreamEnd, digest_of
 from springline.transport.story import Entry
+from springline.transport.ways import Ways
 
 log = logging.getLogger("springline.connection")
 
@@ -110,6 +112,7 @@ class DeviceConnection(IoShell, ChannelUser):
         self._device = args.device
         self._link = link.LinkState(retry=args.retry, since=self.loop.time())
         self._timer: asyncio.TimerHandle | None = None
+        self._ways = Ways()
         self._sessions: dict[int, _Session] = {}
         self._session_ids = itertools.count(1)
         self._waiting: dict[tuple[int, int], Callable[[object], object]] = {}
@@ -149,6 +152,10 @@ class DeviceConnection(IoShell, ChannelUser):
                 self.spawn(self._dial(attempt))
             case link.CancelDial(attempt=attempt):
                 self.tell(TRANSPORT, StopDialling(self._device, attempt))
+            case link.Probe(session_id=session_id):
+                self._sessions[session_id].channel.probe()
+            case link.Look(session_id=session_id):
+                self._sessions[session_id].channel.look()
             case link.Adopt(session_id=session_id):
                 self._take_up(self._sessions[session_id])
             case link.Close(session_id=session_id, reason=reason, linger=True):
@@ -165,7 +172,7 @@ class DeviceConnection(IoShell, ChannelUser):
         except SpringlineError as error:
             self._step(link.DialFailed(attempt, str(error)))
             return
-        if not self.tell(TRANSPORT, DialDevice(self._device, attempt, addresses)):
+        if not self.tell(TRANSPORT, DialDevice(self._device, attempt, self._ways.order(addresses))):
             self._step(link.DialFailed(attempt, "the transport is being restarted"))
 
     def _take_up(self, session: _Session) -> None:
@@ -255,6 +262,25 @@ class DeviceConnection(IoShell, ChannelUser):
         """Close at once and for good."""
         self._step(link.Revoked(message.reason))
 
+    @receives(Found)
+    def found(self, message: Found, sender: Sender) -> None:
+        """The device has said where it is; so it seeks us, whatever we think of the link."""
+        news = self._ways.find(message.via, message.addresses, message.issued_at)
+        if news is not self._ways:
+            self._ways = news
+            if self._link.dialling:
+                self.tell(TRANSPORT, AlsoTry(self._device, self._link.attempt, message.addresses))
+            self._step(link.Hint(f"found by {message.via} at {', '.join(map(str, message.addresses[:3]))}"))
+
+    @receives(NetworkChanged)
+    def network_changed(self, message: NetworkChanged, sender: Sender) -> None:
+        """What was true of the network may not be any more: doubt sessions, and dial without waiting."""
+        for session in list(self._sessions.values()):
+            host = session.channel.local_host
+            if host in message.gone:
+                session.channel.lose(f"this device's address {host} is gone")
+        self._step(link.Hint(message.what, afresh=True))
+
     @receives(SocketIsUp)
     def socket_is_up(self, message: SocketIsUp, sender: Sender) -> None:
         """The dial has got through to a socket."""
@@ -280,9 +306,7 @@ class DeviceConnection(IoShell, ChannelUser):
             tag=session_id,
             refresh=self._args.refresh,
         )
-        self._sessions[session_id] = _Session(
-            channel, message.remote, dialled, session_id, message.session.keys.hash
-        )
+        self._sessions[session_id] = _Session(channel, message.remote, dialled, session_id, message.session.keys.hash)
         by_lower_id = (self._args.own < self._device) == dialled
         self._step(link.Established(SessionRef(session_id, message.session.epoch, by_lower_id), message.attempt))
 

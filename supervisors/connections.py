@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 from springline.actors.connection import ConnectionArgs, DeviceConnection
+from springline.actors.finding import DHT, MDNS, NetworkChanged, Seek, WhomToSeek
 from springline.actors.messages import (
     KEYSTORE,
     ConnectDevice,
@@ -57,12 +58,20 @@ AT_ONCE = 10
 """Connections that are starting at the same time: a thousand would keep each other from getting ready."""
 
 
+SEEK_AFTER = 0.5
+"""Seconds that a device may be away before it is sought: a killed process is back sooner, by itself."""
+
+
 class _Load:
     """Ask the Keystore for the devices (again)."""
 
 
 class _FollowMore:
     """Go on starting and stopping connections."""
+
+
+class _SeekNow:
+    """Tell the finders whom to seek, if that has changed."""
 
 
 class ConnectionManager(Supervisor):
@@ -81,6 +90,8 @@ class ConnectionManager(Supervisor):
         self._devices: dict[UUID, PairedDevice] = {}
         self._links: dict[UUID, LinkStatus] = {}
         self._stories: dict[UUID, Story] = {}
+        self._sought: frozenset[UUID] = frozenset()
+        self._to_seek_soon = False
         self._to_follow: deque[UUID] = deque()
         self._starting: set[UUID] = set()
         self._waiting: list[Sender] = []
@@ -108,6 +119,7 @@ class ConnectionManager(Supervisor):
         self._devices = {device.info.device_id: device for device in devices}
         self._to_follow = deque(self._devices)
         self._follow_more(None, None)
+        self._seek_soon()
         waiting, self._waiting = self._waiting, []
         for sender in waiting:
             sender.reply(self._statuses())
@@ -164,6 +176,7 @@ class ConnectionManager(Supervisor):
         self._links[status.device] = status
         if status.entry is not None:
             self._stories[status.device] = self._stories.get(status.device, Story()).add(status.entry)
+        self._seek_soon()
 
     @receives(WhyLink)
     def _why(self, message: WhyLink, sender: Sender) -> Story:
@@ -188,6 +201,35 @@ class ConnectionManager(Supervisor):
             return LinkStatus(peer, f"{Phase.FAILED.value}({why})", device.paired_at, why)
         starting = LinkStatus(peer, Phase.DISCONNECTED.value, datetime.now(UTC), "its process is starting")
         return self._links.get(peer, starting)
+
+    # -- who is to be found ----------------------------------------------------------------------------------------
+
+    def _seek_soon(self) -> None:
+        if not self._to_seek_soon:
+            self._to_seek_soon = True
+            self.wake(SEEK_AFTER, _SeekNow())
+
+    @receives(_SeekNow)
+    def _seek_now(self, _message: object, _sender: object) -> None:
+        self._to_seek_soon = False
+        sought = frozenset(peer for peer, device in self._devices.items() if self._is_missed(device))
+        if sought != self._sought:
+            self._sought = sought
+            self._tell_finders(None, None)
+
+    def _is_missed(self, device: PairedDevice) -> bool:
+        wanted = device.trust in LINKED and device.auto_connect
+        return wanted and self._link(device).state != Phase.CONNECTED.value
+
+    @receives(WhomToSeek)
+    def _tell_finders(self, _message: object, _sender: object) -> None:
+        for finder in (MDNS, DHT):
+            self.tell(finder, Seek(self._sought))
+
+    @receives(NetworkChanged)
+    def _network_changed(self, message: NetworkChanged, sender: Sender) -> None:
+        for peer in self._devices:
+            self.tell(connection_name(peer), message)
 
     # -- what the user wants ---------------------------------------------------------------------------------------
 

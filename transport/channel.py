@@ -123,6 +123,8 @@ class Channel:
             wake=self._wake,
             end=self._outlive,
         )
+        self._pings = 0
+        self._pinged_at: float | None = None  # the latest ping that is not answered yet
         self._timer: asyncio.TimerHandle | None = None
         self._writing = self._scheduled = self._begun = self._closed = False
         sock.setblocking(False)
@@ -140,7 +142,7 @@ class Channel:
         self._loop.add_reader(self._sock, self._readable)
         self._watch()
         self._refresher.begin()
-        self._wake()
+        self._ping()  # for the round trip
 
     def goodbye(self, reason: str, code: int = Code.DONE) -> None:
         """Tell the other side, as far as the socket takes it, and close. The user hears of the streams only."""
@@ -173,10 +175,42 @@ class Channel:
         self._sock.close()
         self._splice.end_all(reason)
 
+    def lose(self, reason: str) -> None:
+        """It is known to be dead: no goodbye would get through. The user hears of it as of any loss."""
+        self._lose(reason)
+
     def probe(self) -> None:
         """Something casts doubt on the session: find out at once."""
         self._liveness = self._liveness.suspect(self._loop.time())
         self._check()
+
+    def look(self) -> None:
+        """Make sure that what is due is done, and that something wakes this channel next time."""
+        self._check()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last bytes came in."""
+        return self._loop.time() - self._liveness.heard_at
+
+    @property
+    def local_host(self) -> str:
+        """This side's address, or ``""``: the socket has none."""
+        try:
+            return str(self._sock.getsockname()[0]).partition("%")[0]
+        except (OSError, IndexError):
+            return ""
+
+    def _ping(self) -> None:
+        self._pings += 1
+        self._pinged_at = self._loop.time()
+        self._mux.ping(self._pings)
+        self._wake()
+
+    def _pong(self, token: int) -> None:
+        if token == self._pings and self._pinged_at is not None:
+            self._liveness = self._liveness.measured(self._loop.time() - self._pinged_at)
+            self._pinged_at = None
 
     def _watch(self) -> None:
         self._timer = self._loop.call_at(self._liveness.deadline, self._check)
@@ -187,11 +221,10 @@ class Channel:
         now = self._loop.time()
         self._liveness, verdict = self._liveness.check(now)
         if verdict is Verdict.DEAD:
-            self._lose(f"no sign of life for {now - self._liveness.heard_at:.0f} s")
+            self._lose(f"no sign of life for {self.silence:.0f} s")
             return
         if verdict is Verdict.PROBE:
-            self._mux.ping(0)
-            self._wake()
+            self._ping()
         if self._timer is not None:
             self._timer.cancel()
         self._watch()
@@ -386,7 +419,7 @@ class Channel:
             case GoAway():
                 self._lose(f"the other side says: {event.text or 'goodbye'}")
             case Pong():
-                pass  # it was heard, that is all a probe wants
+                self._pong(event.token)
 
 
 def _verdict(ack: Ack) -> SpringlineError | None:

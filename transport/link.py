@@ -1,8 +1,9 @@
 """The life of the link to one paired device: one table of legal transitions and a pure ``step``.
 
 The rule: ``step(state, event, now, random) → (state, effects)`` is all there is, free of sockets, clock and randomness.
-A pair (phase, event) that is missing from ``TABLE`` is an error in our code, never in the peer's. Every phase that
-waits for something has a deadline, so a lost answer can delay the link but never park it.
+A pair (phase, event) that is missing from ``TABLE`` is an error in our code, never in the peer's. Every phase but the
+two at rest (DISCONNECTED, FAILED) has a deadline, so a lost answer can delay the link but never park it; CONNECTED's is
+the watch over what watches the session.
 
     ======================  ==============================================================================
     phase                   meaning
@@ -38,6 +39,9 @@ from springline.errors import InternalFault
 
 DIAL_DEADLINE = 15.0
 """Seconds a dial may take in all, the handshake included; the transport's own limits are shorter."""
+
+WATCH = 60.0
+"""Seconds between two looks at whether a session is still being probed: ``transport/liveness.py`` is to be quicker."""
 
 SETTLED = 1.0
 """Seconds after which a session counts as a success and resets the backoff."""
@@ -146,9 +150,13 @@ class SessionLost:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something suggests that a dial would succeed now; forget the backoff."""
+    """Something suggests that a dial would succeed now; forget the backoff.
+
+    :param afresh: what is under way may hang in a network that is gone: begin anew.
+    """
 
     reason: str
+    afresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +204,20 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """There is reason to doubt this session: find out at once whether it lives."""
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Is this session still watched? If not, :class:`SessionLost` is owed."""
+
+    session_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Changed:
     """The phase changed, or the session under it; for observers."""
 
@@ -204,7 +226,7 @@ class Changed:
     reason: str
 
 
-Effect = Dial | CancelDial | Adopt | Close | Changed
+Effect = Dial | CancelDial | Adopt | Close | Probe | Look | Changed
 
 
 # -- state ---------------------------------------------------------------------------------------------------------
@@ -274,7 +296,7 @@ class _Turn:
     def adopt(self, session: SessionRef, reason: str) -> None:
         self.state = replace(self.state, session=session)
         self.effects.append(Adopt(session.id))
-        self.enter(Phase.CONNECTED, reason, None)
+        self.enter(Phase.CONNECTED, reason, self.now + WATCH)
 
 
 # -- transitions ---------------------------------------------------------------------------------------------------
@@ -288,6 +310,23 @@ def _connect(turn: _Turn, _event: Event) -> None:
 def _hurry(turn: _Turn, event: Wanted | Hint) -> None:
     turn.state = replace(turn.state, failures=0)
     turn.dial(event.reason if isinstance(event, Hint) else "asked to connect")
+
+
+def _hint_while_dialling(turn: _Turn, event: Hint) -> None:
+    if event.afresh:
+        turn.drop_dial()
+        _hurry(turn, event)
+
+
+def _doubt(turn: _Turn, _event: Event) -> None:
+    if turn.state.session is not None:
+        turn.effects.append(Probe(turn.state.session.id))
+
+
+def _look(turn: _Turn, _event: Event) -> None:
+    turn.state = replace(turn.state, deadline=turn.now + WATCH)
+    if turn.state.session is not None:
+        turn.effects.append(Look(turn.state.session.id))
 
 
 def _disconnect(turn: _Turn, _event: Event) -> None:
@@ -364,19 +403,20 @@ TABLE: dict[tuple[Phase, type], Transition] = {
     (P.DISCONNECTED, Hint): _ignore,
     (P.DISCONNECTED, Established): _not_wanted,
     (P.CONNECTING, Wanted): _ignore,
-    (P.CONNECTING, Hint): _ignore,
+    (P.CONNECTING, Hint): _hint_while_dialling,
     (P.CONNECTING, SocketUp): _socket_up,
     (P.CONNECTING, DialFailed): _dial_failed,
     (P.CONNECTING, DeadlineDue): _dial_overdue,
     (P.CONNECTING, Established): _established,
     (P.AUTHENTICATING, Wanted): _ignore,
-    (P.AUTHENTICATING, Hint): _ignore,
+    (P.AUTHENTICATING, Hint): _hint_while_dialling,
     (P.AUTHENTICATING, SocketUp): _ignore,
     (P.AUTHENTICATING, DialFailed): _dial_failed,
     (P.AUTHENTICATING, DeadlineDue): _dial_overdue,
     (P.AUTHENTICATING, Established): _established,
     (P.CONNECTED, Wanted): _ignore,
-    (P.CONNECTED, Hint): _ignore,  # the session probes itself
+    (P.CONNECTED, Hint): _doubt,
+    (P.CONNECTED, DeadlineDue): _look,
     (P.CONNECTED, SocketUp): _ignore,
     (P.CONNECTED, DialFailed): _late_failure,
     (P.CONNECTED, Established): _established_again,

@@ -96,7 +96,7 @@ def tell(event: link.Event, before: LinkState, after: LinkState, now: float, wal
 
     :param now: the link's monotonic seconds. :param wall: wall-clock seconds at the same moment.
     """
-    due = None if after.deadline is None else wall + (after.deadline - now)
+    due = None if after.deadline is None or after.phase is Phase.CONNECTED else wall + (after.deadline - now)
     cause = _cause(event, before)
     evidence = "" if cause is Cause.TIME else after.reason
     return Entry(wall, wall, before.phase.value, after.phase.value, cause, evidence, _NEXT[after.phase], due)

@@ -11,6 +11,7 @@ from springline.transport.link import (
     DIAL_DEADLINE,
     SETTLED,
     TABLE,
+    WATCH,
     Adopt,
     CancelDial,
     Close,
@@ -22,7 +23,9 @@ from springline.transport.link import (
     Event,
     Hint,
     LinkState,
+    Look,
     Phase,
+    Probe,
     Retry,
     Revoked,
     SessionLost,
@@ -90,6 +93,30 @@ def test_a_hint_forgets_the_backoff() -> None:
     assert state.phase is Phase.CONNECTING
     assert state.failures == 0
     assert Dial(3) in effects
+
+
+def test_a_dial_in_a_network_that_is_gone_begins_anew() -> None:
+    for so_far in ((Wanted(),), (Wanted(), SocketUp(1))):
+        state, _ = play(*so_far)
+        assert play(Hint("found by mDNS"), state=state) == (state, [])
+        state, effects = play(Hint("the network changed", afresh=True), state=state)
+        assert effects[:2] == [CancelDial(1), Dial(2)]
+        assert state.phase is Phase.CONNECTING
+
+
+def test_a_hint_casts_doubt_on_an_open_session() -> None:
+    state, effects = play(Wanted(), Established(OURS, 1), Hint("the network changed"))
+    assert state.phase is Phase.CONNECTED
+    assert effects == [Probe(1)]
+
+
+def test_a_session_is_watched_for_ever() -> None:
+    state, _ = play(Wanted(), Established(OURS, 1))
+    for turn in range(1, 4):
+        assert state.deadline == turn * WATCH
+        state, effects = step(state, DeadlineDue(), turn * WATCH)
+        assert effects == (Look(1),)
+    assert state.phase is Phase.CONNECTED
 
 
 def test_a_newer_session_replaces_the_older_at_once() -> None:
@@ -185,12 +212,12 @@ class Links(RuleBasedStateMachine):
                     self.dials.discard(attempt)
                 case Close(session_id=session_id):
                     self.live.remove(session_id)
-                case Adopt(session_id=session_id):
+                case Adopt(session_id=session_id) | Probe(session_id=session_id) | Look(session_id=session_id):
                     assert session_id in self.live
         if before.phase is Phase.FAILED:
             assert self.state.phase is Phase.FAILED
 
-    @rule(event=st.sampled_from([Wanted(), Unwanted(), Hint("x")]))
+    @rule(event=st.sampled_from([Wanted(), Unwanted(), Hint("x"), Hint("x", afresh=True)]))
     def user(self, event: Event) -> None:
         self.feed(event)
 
@@ -237,10 +264,8 @@ class Links(RuleBasedStateMachine):
 
     @invariant()
     def waiting_has_a_deadline(self) -> None:
-        if self.state.phase in (Phase.CONNECTING, Phase.AUTHENTICATING, Phase.RECONNECTING):
-            assert self.state.deadline is not None
-        else:
-            assert self.state.deadline is None
+        at_rest = self.state.phase in (Phase.DISCONNECTED, Phase.FAILED)
+        assert (self.state.deadline is None) == at_rest
 
     @invariant()
     def connected_means_a_session(self) -> None:

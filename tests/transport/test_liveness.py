@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from springline.transport.liveness import PATIENCE, SUSPICION, Liveness, Verdict
+from springline.transport.liveness import LEAST, PATIENCE, SUSPICION, Liveness, Verdict
 
 KEEPALIVE = 25.0
 
@@ -43,6 +43,36 @@ def test_speaking_more_does_not_put_the_probe_off() -> None:
 
 def test_a_suspicion_probes_at_once() -> None:
     assert fresh().suspect(2.0).check(2.0)[1] is Verdict.PROBE
+
+
+def test_a_doubted_session_has_only_as_long_as_its_round_trips_suggest() -> None:
+    near, far = fresh().measured(0.001), fresh().measured(0.6)
+    assert near.suspect(2.0).check(2.0)[0].deadline == 2.0 + LEAST
+    assert LEAST < far.suspect(2.0).check(2.0)[0].deadline - 2.0 <= PATIENCE
+    assert fresh().suspect(2.0).check(2.0)[0].deadline == 2.0 + PATIENCE  # nothing is known of it
+
+
+def test_a_doubt_shortens_a_probe_that_is_under_way_and_never_lengthens_it() -> None:
+    probed, _ = fresh().measured(0.001).check(KEEPALIVE)
+    assert probed.deadline == KEEPALIVE + PATIENCE
+    doubted = probed.suspect(KEEPALIVE + 1)
+    assert doubted.deadline == KEEPALIVE + 1 + LEAST
+    assert doubted.suspect(KEEPALIVE + 1.5).deadline == doubted.deadline
+
+
+def test_an_answer_that_is_overdue_by_the_round_trips_is_missed_sooner() -> None:
+    assert fresh().measured(0.001).spoke(1.0).deadline == 1.0 + LEAST
+    assert fresh().measured(60.0).spoke(1.0).deadline == 1.0 + SUSPICION
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50))
+def test_the_round_trip_stays_within_what_was_measured(samples: list[float]) -> None:
+    state = fresh()
+    for seconds in samples:
+        state = state.measured(seconds)
+    assert state.round_trip is not None
+    assert min(samples) - 1e-6 <= state.round_trip.mean <= max(samples) + 1e-6
+    assert state.heard(1.0).round_trip == state.round_trip
 
 
 @given(st.lists(st.tuples(st.sampled_from(["heard", "spoke", "suspect"]), st.floats(0, 10)), max_size=30))

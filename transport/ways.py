@@ -1,0 +1,44 @@
+"""Where one device may be reached, in the order in which to try.
+
+The rule: where it was last is likeliest, what it has just said of itself comes next, and everything else that was ever
+known follows. What is found is kept while it is news: a record is signed and says when it was made, so an older one
+never replaces a newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from springline.transport.address import Address
+
+MOST = 24
+"""Addresses tried in one dial."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """:param issued_at: wall-clock seconds at which the device said so."""
+
+    addresses: tuple[Address, ...]
+    issued_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What has been found, by the way it came."""
+
+    found: dict[str, Finding] = field(default_factory=dict)
+
+    def find(self, via: str, addresses: tuple[Address, ...], issued_at: float) -> Ways:
+        """With a record that came ``via`` some way; the same if it is no news."""
+        known = self.found.get(via)
+        if known is not None and issued_at <= known.issued_at:
+            return self
+        return replace(self, found={**self.found, via: Finding(addresses, issued_at)})
+
+    def order(self, known: Sequence[Address]) -> tuple[Address, ...]:
+        """The addresses to try. :param known: those that have worked, last good first."""
+        newest_first = sorted(self.found.values(), key=lambda finding: -finding.issued_at)
+        news = (address for finding in newest_first for address in finding.addresses)
+        return tuple(dict.fromkeys((*known[:1], *news, *known[1:])))[:MOST]
