@@ -65,7 +65,7 @@ class LocalNode:
         self.name = name
         self.listen = ""
         self._strength = strength
-        self._where = listen
+        self.where = listen
         self._prefix = prefix
         self.options = options
         # A process that sets its title would otherwise write it over the environment, and its token.
@@ -121,7 +121,7 @@ class LocalNode:
 
     def up(self) -> None:
         """Start the node and wait for its ready line."""
-        up = self._command("up", "--listen", self._where, "--passphrase-file", str(self._passphrase), "--json")
+        up = self._command("up", "--listen", self.where, "--passphrase-file", str(self._passphrase), "--json")
         command = [*self._prefix, *up, *self.options]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
