@@ -43,6 +43,7 @@ from springline.protocols.files.handler import Files
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.plugins import installed
 from springline.protocols.trust.handler import Trust
+from springline.protocols.where.handler import Where
 from springline.store import config
 from springline.store.envelope import Strength
 from springline.store.identity import DeviceInfo
@@ -50,6 +51,7 @@ from springline.store.layout import Layout
 from springline.supervisors.supervisor import ROOT, Supervisor
 from springline.supervisors.tree import NodeArgs, node_tree
 from springline.transport.address import Address
+from springline.transport.listening import bound
 
 log = logging.getLogger("springline.node")
 
@@ -59,11 +61,11 @@ START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
 """Seconds for the tree to stop in order before the actor system is shut down over it."""
 
-BACKLOG = 1024
-"""Calls the kernel keeps waiting, e.g. while the transport is being restarted."""
-
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - being reachable is the point; strangers get no answer
 """Listen on all interfaces."""
+
+BUILT_IN = {Echo.protocol, Files.protocol, Trust.protocol, Where.protocol}
+"""Protocols a node has anyway."""
 
 Handlers = Sequence[tuple[type[ProtocolHandler], Any]]
 """Protocol handlers, and what each is begun with."""
@@ -172,7 +174,7 @@ class _Owner:
         self.layout = layout
         self.cell = -1
         self.lost = threading.Event()
-        self._listener: socket.socket | None = None
+        self._listeners: list[socket.socket] = []
         self._lock: int | None = None
         self._directory = ""
         self._system: Any = None
@@ -214,16 +216,23 @@ class _Owner:
         return directory
 
     def listen(self, where: str) -> None:
-        """Bind the listening socket."""
+        """Bind the listening sockets: one, or one of each family if it is to be everywhere."""
         kept = config.load(self.layout).port
         address = Address.parse(where) if _has_port(where) else Address(where.strip("[]"), kept or 0)
         try:
-            self._listener = _bound(address)
+            first = bound(address)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or _has_port(where):
                 raise _cannot_listen(address, error) from None
-            self._listener = _bound(Address(address.host, 0))
-        config.keep_port(self.layout, self._listener.getsockname()[1])
+            first = bound(Address(address.host, 0))
+        self._listeners.append(first)
+        port = first.getsockname()[1]
+        if address.host == EVERYWHERE:
+            try:
+                self._listeners.append(bound(Address("::", port), only_v6=True))
+            except OSError as error:  # no IPv6 here, or somebody else has that port of it: IPv4 will do
+                log.info("not listening on IPv6: %s", error)
+        config.keep_port(self.layout, port)
 
     # -- the tree --------------------------------------------------------------------------------------------------
 
@@ -241,8 +250,8 @@ class _Owner:
         """Unlock the store, start the tree, watch it."""
         root = str(self.layout.root)
         self.ask_unlocker(Unlock(root, Fd(self.cell)))
-        listener = Fd(self._listener.fileno() if self._listener else -1)
-        keystore, tcp = KeystoreArgs(root, Fd(self.cell)), TcpArgs(listener)
+        tcp = TcpArgs(tuple(Fd(listener.fileno()) for listener in self._listeners))
+        keystore = KeystoreArgs(root, Fd(self.cell))
         self._args = NodeArgs(keystore, tcp, incoming, self._with_plugins(handlers), discovery)
         pid = self._grow()
         self._watcher = threading.Thread(target=self._watch, args=(pid,), name="node-watch", daemon=True)
@@ -250,7 +259,7 @@ class _Owner:
 
     def _with_plugins(self, handlers: Handlers) -> Handlers:
         """The app's handlers and those of installed packages; the app's come first and win."""
-        named = {handler.protocol for handler, _ in handlers} | {Echo.protocol, Files.protocol, Trust.protocol}
+        named = {handler.protocol for handler, _ in handlers} | BUILT_IN
         return (*handlers, *((handler, None) for handler in installed() if handler.protocol not in named))
 
     def _grow(self) -> int:
@@ -310,8 +319,8 @@ class _Owner:
             self._system.shutdown()
             shutil.rmtree(self._directory, ignore_errors=True)
             self.layout.bus.unlink(missing_ok=True)
-        if self._listener is not None:
-            self._listener.close()
+        for listener in self._listeners:
+            listener.close()
         if self._lock is not None:
             fcntl.flock(self._lock, fcntl.LOCK_UN)  # closing is not enough: forked processes have it open too
             os.close(self._lock)
@@ -337,19 +346,6 @@ def _short_temporary() -> str:
 
 def _has_port(where: str) -> bool:
     return where.rpartition("]")[2].count(":") == 1
-
-
-def _bound(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address.host, address.port))
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 def _cannot_listen(address: Address, error: OSError) -> LocalFault:

@@ -117,4 +117,3 @@ def _asking(data_dir: Path) -> Iterator[Callable[[Request], Any]]:
         return
     with node:
         yield lambda request: node.ask(KEYSTORE, request, PATIENCE)
-

@@ -1,9 +1,9 @@
 """DeviceConnection: the link to one paired device; one process each, so one peer's trouble stays with one peer.
 
-The rule: the link's life is decided in ``transport/link.py``, the session's bytes are moved by
-``transport/channel.py``; here the two are tied to the node: the Keystore knows the addresses, the transport brings
-sessions, handlers get the messages and streams, the manager and the EventHub hear what happened. All of it runs in the
-actor's asyncio loop.
+The rule: the link's life is decided in ``transport/link.py`` and kept by ``transport/driver.py``, the session's bytes
+are moved by ``transport/channel.py``; here they are tied to the node: the Keystore knows the addresses, the transport
+brings sessions, handlers get the messages and streams, the manager and the EventHub hear what happened. All of it runs
+in the actor's asyncio loop.
 
 A session that breaks fails what was waiting on it: who sent a message is told that its fate is unknown, who streams a
 file is told to offer it again.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import os
 import random
@@ -56,14 +55,14 @@ from springline.actors.refreshing import consult
 from springline.actors.shell import LATER, IoShell, Sender, receives
 from springline.errors import Lost, NotConnected, SpringlineError
 from springline.events import DeviceConnected, DeviceDisconnected, MessageReceived
-from springline.transport import link, story
+from springline.transport import link
 from springline.transport.address import Address
 from springline.transport.channel import Channel, ChannelUser
-from springline.transport.link import Phase, SessionRef
+from springline.transport.driver import LinkDriver
+from springline.transport.link import Phase
 from springline.transport.refresh import Ask, RefreshLimits
 from springline.transport.splice import StreamEnd, digest_of
 from springline.transport.story import Entry
-from springline.transport.ways import Ways
 
 log = logging.getLogger("springline.connection")
 
@@ -72,9 +71,6 @@ APP = "app"
 
 STILL_THERE = 3600.0
 """Seconds after which a device that stays connected is said to have been seen again."""
-
-LINGER = 1.0
-"""Seconds a session that lost against a newer one stays to finish what is under way on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +106,8 @@ class DeviceConnection(IoShell, ChannelUser):
         """Begin disconnected; the manager says what is wanted."""
         self._args = args
         self._device = args.device
-        self._link = link.LinkState(retry=args.retry, since=self.loop.time())
-        self._timer: asyncio.TimerHandle | None = None
-        self._ways = Ways()
-        self._sessions: dict[int, _Session] = {}
-        self._session_ids = itertools.count(1)
+        jitter = random.random  # spreads retries, hides nothing
+        self._link: LinkDriver[_Session] = LinkDriver(self, args.retry, self.loop, jitter, time.time)
         self._waiting: dict[tuple[int, int], Callable[[object], object]] = {}
         self._streams: dict[tuple[int, int], tuple[str, bytes]] = {}
         self._delivery = Delivery(self, args.device)
@@ -123,69 +116,49 @@ class DeviceConnection(IoShell, ChannelUser):
     async def stop(self) -> None:
         """Say goodbye, so that the other side need not find out."""
         self._saw()
-        for session_id in list(self._sessions):
-            self._drop(session_id, "the node is stopping")
+        self._link.close("the node is stopping")
 
-    # -- the link machine ------------------------------------------------------------------------------------------
+    # -- what the link machine does: see transport/driver.py ---------------------------------------------------------
 
-    def _step(self, event: link.Event) -> None:
-        before = self._link
-        jitter = random.random()  # noqa: S311 - spreads retries, hides nothing
-        now = self.loop.time()
-        self._link, effects = link.step(before, event, now, jitter)
-        if any(isinstance(effect, link.Changed) for effect in effects):
-            self._report(story.tell(event, before, self._link, now, time.time()))
-        for effect in effects:
-            self._perform(effect)
-        if self._link.deadline != before.deadline:
-            self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline = self._link.deadline
-        self._timer = None if deadline is None else self.loop.call_at(deadline, self._step, link.DeadlineDue())
-
-    def _perform(self, effect: link.Effect) -> None:
-        match effect:
-            case link.Dial(attempt=attempt):
-                self.spawn(self._dial(attempt))
-            case link.CancelDial(attempt=attempt):
-                self.tell(TRANSPORT, StopDialling(self._device, attempt))
-            case link.Probe(session_id=session_id):
-                self._sessions[session_id].channel.probe()
-            case link.Look(session_id=session_id):
-                self._sessions[session_id].channel.look()
-            case link.Adopt(session_id=session_id):
-                self._take_up(self._sessions[session_id])
-            case link.Close(session_id=session_id, reason=reason, linger=True):
-                self._linger(session_id, reason)
-            case link.Close(reason=reason):
-                for session_id in list(self._sessions):  # the one meant, and whatever lingers
-                    self._drop(session_id, reason)
-            case link.Changed():
-                self._changed(effect)
+    def dial(self, attempt: int) -> None:
+        """Dial the device, where it was last and where it is said to be."""
+        self.spawn(self._dial(attempt))
 
     async def _dial(self, attempt: int) -> None:
         try:
             addresses = await self.ask(KEYSTORE, Contact(self._device))
         except SpringlineError as error:
-            self._step(link.DialFailed(attempt, str(error)))
+            self._link.step(link.DialFailed(attempt, str(error)))
             return
-        if not self.tell(TRANSPORT, DialDevice(self._device, attempt, self._ways.order(addresses))):
-            self._step(link.DialFailed(attempt, "the transport is being restarted"))
+        if not self._link.awaits(attempt):  # it was called off while the Keystore thought about it
+            return
+        if not self.tell(TRANSPORT, DialDevice(self._device, attempt, self._link.ways(addresses))):
+            self._link.step(link.DialFailed(attempt, "the transport is being restarted"))
 
-    def _take_up(self, session: _Session) -> None:
-        session.channel.begin()
+    def join_dial(self, attempt: int, addresses: tuple[Address, ...]) -> None:
+        """Further addresses for a dial in flight."""
+        self.tell(TRANSPORT, AlsoTry(self._device, attempt, addresses))
+
+    def stop_dialling(self, attempt: int) -> None:
+        """Its result is not wanted any more."""
+        self.tell(TRANSPORT, StopDialling(self._device, attempt))
+
+    def adopted(self, session: _Session) -> None:
+        """From now on this session carries the link."""
         self.tell(KEYSTORE, SawAt(self._device, session.remote if session.dialled else None))
         session.began = datetime.now(UTC)
         self.tell(KEYSTORE, SessionNoted(self._device, session.began, session.dialled, str(session.remote)))
         self.spawn(rotating.rotate(self, self._device, session.handshake, lambda said: self._say(session, said)))
 
+    def dropped(self, tag: int, session: _Session, reason: str) -> None:
+        """A session is over: note it, and tell who waits for an answer on it."""
+        self._note_end(session, reason)
+        self._fail_waiting(tag, reason)
+
     async def _say(self, session: _Session, message: bytes) -> object:
         """Send a message of the Keystore's over that session; the answer."""
         tag = session.tag
-        if tag not in self._sessions:
+        if tag not in self._link.sessions:
             raise Lost("the session has ended")
         answer: asyncio.Future[object] = self.loop.create_future()
         self._waiting[tag, session.channel.send_request(rotating.PROTOCOL, message, 0)] = answer.set_result
@@ -199,26 +172,15 @@ class DeviceConnection(IoShell, ChannelUser):
             self.tell(KEYSTORE, ended)
 
     def _saw(self) -> None:
-        if self._link.session is not None:
+        if self._link.current is not None:
             self.tell(KEYSTORE, SawAt(self._device, None))
 
     def _still_there(self) -> None:
         self._saw()
         self.loop.call_later(STILL_THERE, self._still_there)
 
-    def _linger(self, session_id: int, reason: str) -> None:
-        """Two sessions crossed; both sides keep the same one, and answer what is under way on the other."""
-        self._sessions[session_id].channel.begin()
-        self.loop.call_later(LINGER, self._drop, session_id, reason)
-
-    def _drop(self, session_id: int, reason: str) -> None:
-        session = self._sessions.pop(session_id, None)
-        if session is not None:
-            session.channel.goodbye(reason)
-            self._note_end(session, reason)
-            self._fail_waiting(session_id, reason)
-
-    def _changed(self, change: link.Changed) -> None:
+    def changed(self, change: link.Changed) -> None:
+        """Tell whom it concerns."""
         log.info("%s: %s → %s: %s", self._device, change.before.value, change.after.value, change.reason)
         if change.after is Phase.CONNECTED and change.before is not Phase.CONNECTED:
             self._publish(DeviceConnected(self._device))
@@ -226,9 +188,9 @@ class DeviceConnection(IoShell, ChannelUser):
             self.tell(KEYSTORE, SawAt(self._device, None))
             self._publish(DeviceDisconnected(self._device, change.reason))
 
-    def _report(self, entry: Entry) -> None:
+    def reported(self, entry: Entry) -> None:
         """Tell the manager how things stand, and why."""
-        state = self._link
+        state = self._link.state
         due = state.deadline if state.phase is Phase.RECONNECTING else None
         self.tell(
             CONNECTIONS,
@@ -255,70 +217,58 @@ class DeviceConnection(IoShell, ChannelUser):
         """Shall the link be up, and what may the device do on it?"""
         if message.trust is not None:
             self._delivery.trust(message.trust)
-        self._step(link.Wanted() if message.wanted else link.Unwanted())
+        self._link.step(link.Wanted() if message.wanted else link.Unwanted())
 
     @receives(RevokedNow)
     def revoked(self, message: RevokedNow, sender: Sender) -> None:
         """Close at once and for good."""
-        self._step(link.Revoked(message.reason))
+        self._link.step(link.Revoked(message.reason))
 
     @receives(Found)
     def found(self, message: Found, sender: Sender) -> None:
         """The device has said where it is; so it seeks us, whatever we think of the link."""
-        news = self._ways.find(message.via, message.addresses, message.issued_at)
-        if news is not self._ways:
-            self._ways = news
-            if self._link.dialling:
-                self.tell(TRANSPORT, AlsoTry(self._device, self._link.attempt, message.addresses))
-            self._step(link.Hint(f"found by {message.via} at {', '.join(map(str, message.addresses[:3]))}"))
+        self._link.found(message.via, message.addresses, message.issued_at)
 
     @receives(NetworkChanged)
     def network_changed(self, message: NetworkChanged, sender: Sender) -> None:
         """What was true of the network may not be any more: doubt sessions, and dial without waiting."""
-        for session in list(self._sessions.values()):
-            host = session.channel.local_host
-            if host in message.gone:
-                session.channel.lose(f"this device's address {host} is gone")
-        self._step(link.Hint(message.what, afresh=True))
+        self._link.network_changed(message.what, message.gone)
 
     @receives(SocketIsUp)
     def socket_is_up(self, message: SocketIsUp, sender: Sender) -> None:
         """The dial has got through to a socket."""
-        self._step(link.SocketUp(message.attempt))
+        self._link.step(link.SocketUp(message.attempt))
 
     @receives(DialEnded)
     def dial_ended(self, message: DialEnded, sender: Sender) -> None:
         """The dial has failed."""
-        self._step(link.DialFailed(message.attempt, message.reason))
+        self._link.step(link.DialFailed(message.attempt, message.reason))
 
     @receives(SessionUp)
     def session_up(self, message: SessionUp, sender: Sender) -> None:
         """The transport hands over an authenticated session."""
         sock = socket.socket(fileno=message.socket.take())
         dialled = message.attempt is not None
-        session_id = next(self._session_ids)
+        tag = self._link.next_tag()
         channel = Channel(
             sock,
             message.session.keys,
             dialled=dialled,
             keepalive=self._args.keepalive,
             user=self,
-            tag=session_id,
+            tag=tag,
             refresh=self._args.refresh,
         )
-        self._sessions[session_id] = _Session(channel, message.remote, dialled, session_id, message.session.keys.hash)
+        session = _Session(channel, message.remote, dialled, tag, message.session.keys.hash)
         by_lower_id = (self._args.own < self._device) == dialled
-        self._step(link.Established(SessionRef(session_id, message.session.epoch, by_lower_id), message.attempt))
+        epoch = message.session.epoch
+        self._link.established(tag, session, epoch, by_lower_id=by_lower_id, attempt=message.attempt)
 
     # -- what the channel says -------------------------------------------------------------------------------------
 
     def channel_lost(self, tag: int, reason: str) -> None:
         """The session's socket closed, broke, or is silent."""
-        session = self._sessions.pop(tag, None)
-        if session is not None:
-            self._note_end(session, reason)
-            self._fail_waiting(tag, reason)
-            self._step(link.SessionLost(tag, reason))
+        self._link.lost(tag, reason)
 
     def refresh_asks(self, tag: int, question: Ask) -> None:
         """The session's keys are to be refreshed."""
@@ -326,8 +276,8 @@ class DeviceConnection(IoShell, ChannelUser):
 
     async def _consult(self, tag: int, question: Ask) -> None:
         answer = await consult(self.ask, self._device, question)
-        if tag in self._sessions:
-            self._sessions[tag].channel.refresh_told(answer)
+        if tag in self._link.sessions:
+            self._link.sessions[tag].channel.refresh_told(answer)
 
     def _fail_waiting(self, tag: int, reason: str) -> None:
         for key in [key for key in self._waiting if key[0] == tag]:
@@ -346,10 +296,10 @@ class DeviceConnection(IoShell, ChannelUser):
 
     def _connected(self) -> tuple[int, Channel]:
         """The session in use, by tag. :raises NotConnected: there is none."""
-        session = self._link.session
-        if session is None:
-            raise NotConnected(f"the device is not connected: {self._link.reason}")
-        return session.id, self._sessions[session.id].channel
+        tag = self._link.current
+        if tag is None:
+            raise NotConnected(f"the device is not connected: {self._link.state.reason}")
+        return tag, self._link.sessions[tag].channel
 
     def answered(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
         """The other side has handled a message of ours, or says why not."""
@@ -362,14 +312,14 @@ class DeviceConnection(IoShell, ChannelUser):
         if protocol == APP:
             self._publish(MessageReceived(self._device, payload))
             self._reply_to(tag, request, None)
-        elif protocol == rotating.PROTOCOL and tag in self._sessions:
+        elif protocol == rotating.PROTOCOL and tag in self._link.sessions:
             self.spawn(self._rotate(tag, request, payload))
         else:
             self.spawn(self._deliver(tag, request, protocol, payload))
 
     async def _rotate(self, tag: int, request: int, payload: bytes) -> None:
         answer: bytes | SpringlineError | None
-        message = RotateKeys(self._device, self._sessions[tag].handshake, payload)
+        message = RotateKeys(self._device, self._link.sessions[tag].handshake, payload)
         try:
             answer = await self.ask(KEYSTORE, message)
         except SpringlineError as error:
@@ -379,13 +329,13 @@ class DeviceConnection(IoShell, ChannelUser):
     async def _deliver(self, tag: int, request: int, protocol: str, payload: bytes) -> None:
         answer: bytes | SpringlineError | None
         try:
-            answer = await self._delivery.message(protocol, payload, lambda: tag in self._sessions)
+            answer = await self._delivery.message(protocol, payload, lambda: tag in self._link.sessions)
         except SpringlineError as error:
             answer = error
         self._reply_to(tag, request, answer)
 
     def _reply_to(self, tag: int, request: int, answer: bytes | SpringlineError | None) -> None:
-        session = self._sessions.get(tag)
+        session = self._link.sessions.get(tag)
         if session is not None:
             session.channel.send_answer(request, answer)
 
@@ -429,14 +379,14 @@ class DeviceConnection(IoShell, ChannelUser):
 
     async def _find_sink(self, tag: int, stream: int, protocol: str, header: bytes) -> None:
         try:
-            sink = await self._delivery.stream(protocol, header, lambda: tag in self._sessions)
+            sink = await self._delivery.stream(protocol, header, lambda: tag in self._link.sessions)
             digest = await self._digest(sink.file.fileno(), sink.offset)
         except (SpringlineError, OSError) as error:
-            if tag in self._sessions:
-                self._sessions[tag].channel.refuse_stream(stream, str(error))
+            if tag in self._link.sessions:
+                self._link.sessions[tag].channel.refuse_stream(stream, str(error))
             return
-        if tag in self._sessions:
-            self._sessions[tag].channel.accept_stream(stream, sink.file.take(), sink.offset, sink.limit, digest)
+        if tag in self._link.sessions:
+            self._link.sessions[tag].channel.accept_stream(stream, sink.file.take(), sink.offset, sink.limit, digest)
 
     def stream_ended(self, tag: int, end: StreamEnd) -> None:
         """A stream is over, either way; its handler decides what that means."""

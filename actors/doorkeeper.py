@@ -31,6 +31,7 @@ from springline.errors import InternalFault, Malformed, Refused
 from springline.store.sessions import key_id
 from springline.store.vault import Vault
 from springline.transport import hello
+from springline.transport.epochs import Epochs
 from springline.transport.hello import Hello
 from springline.transport.noise import CONNECT, MAC_SIZE, PAIR, Handshake, mac1, mac1_key, unpad_untrusted
 
@@ -62,10 +63,7 @@ class Doorkeeper:
         self._handles = itertools.count(1)
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
-        # Above what a former life of this process has assigned, unless the clock was set back: then the older session
-        # is found dead by its probe instead of being replaced at once.
-        self._epoch_floor = int(began_at * 1000)
-        self._epochs: dict[UUID, int] = {}
+        self._epochs = Epochs(began_at)
 
     # -- with a paired device ----------------------------------------------------------------------------------------
 
@@ -75,8 +73,8 @@ class Doorkeeper:
         psk = self._rotation.to_dial(message.device, now)
         static = self._vault.identity.static_private
         handshake = Handshake.initiate(CONNECT, static, device.info.static_key, psk, within=message.within)
-        current = self._rotation.current(message.device)
-        first = handshake.write(Hello(epoch=self._epoch(message.device), used=key_id(psk), current=current).encode())
+        current, epoch = self._rotation.current(message.device), self._epochs.known(message.device)
+        first = handshake.write(Hello(epoch=epoch, used=key_id(psk), current=current).encode())
         frame = mac1(mac1_key(device.info.static_key), first) + first
         return Begun(self._keep(_Open(handshake, message.device, message.within)), frame)
 
@@ -89,7 +87,7 @@ class Doorkeeper:
         theirs = hello.decode_untrusted(under_way.handshake.read(message.frame))
         if Hello().agree(theirs) is None:
             raise Refused(f"the device speaks version {theirs.lowest} only", "update the older of the two")
-        self._epochs[device] = max(self._epoch(device), theirs.epoch)
+        self._epochs.assigned(device, theirs.epoch)
         self._rotation.proved(device, theirs.current, now=now)
         return self._authenticated(device, under_way, theirs.epoch)
 
@@ -108,7 +106,7 @@ class Doorkeeper:
         version = Hello().agree(theirs)
         if version is None:
             raise Refused(f"the caller speaks versions {theirs.lowest} to {theirs.highest} only")
-        epoch = self._epochs[device] = max(theirs.epoch, self._epoch(device)) + 1
+        epoch = self._epochs.assign(device, theirs.epoch)
         handshake.set_psk(self._rotation.accept(device, theirs.used, now))
         self._rotation.proved(device, theirs.used, theirs.current, now=now)
         frame = handshake.write(Hello(version, version, epoch, current=self._rotation.current(device)).encode())
@@ -128,9 +126,6 @@ class Doorkeeper:
         if not done.within:
             self._rotation.finished(device, keys.hash, done.handshake.secret)
         return Authenticated(device, keys, epoch)
-
-    def _epoch(self, device: UUID) -> int:
-        return self._epochs.get(device, self._epoch_floor)
 
     # -- with whoever has the words ----------------------------------------------------------------------------------
 

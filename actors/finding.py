@@ -190,6 +190,21 @@ class TryAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class CalledFrom:
+    """To the transport: from which host has this device called last? → ``str``, ``""`` if it has not."""
+
+    device: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AnswersAt:
+    """To the Keystore: this device answers at that address too; keep it after those that are known. Told, not asked."""
+
+    device: UUID
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Tried:
     """How far it went.
 

@@ -18,6 +18,7 @@ from nacl.bindings import crypto_scalarmult
 
 from springline.actors import cell, hardening
 from springline.actors.doorkeeper import Doorkeeper
+from springline.actors.finding import AnswersAt
 from springline.actors.keeping import (
     Audit,
     ChangePassphrase,
@@ -61,7 +62,7 @@ from springline.actors.shell import LATER, Sender, Shell, receives
 from springline.actors.trustkeeping import TrustDue, Trustkeeper
 from springline.actors.upkeep import AUDITED, Request, checked
 from springline.actors.wire import Fd
-from springline.errors import Malformed, Misuse, UnknownDevice, WrongPassphrase
+from springline.errors import LocalFault, Malformed, Misuse, UnknownDevice, WrongPassphrase
 from springline.store import opening
 from springline.store.before import KnownBefore
 from springline.store.devices import PairedDevice
@@ -194,6 +195,14 @@ class Keystore(Shell):
             self.wake(SAVE_AFTER, _Save())
         self._sightings[message.device] = _now()
 
+    @receives(AnswersAt)
+    def answers_at(self, message: AnswersAt, sender: Sender) -> None:
+        """Remember where the device can be dialled, too."""
+        try:
+            self._vault.add_address(message.device, str(message.address))
+        except LocalFault as error:
+            log.warning("where a device answers too is not kept: %s", error)
+
     @receives(_Save)
     def save(self, message: object, sender: object) -> None:
         """Write the sightings."""
@@ -319,9 +328,7 @@ class Keystore(Shell):
             raise Misuse("the pairing's device is not the one the handshake has authenticated")
         own = self._vault.identity
         shared = crypto_scalarmult(own.static_private, info.static_key)
-        key = relationship_key(
-            shared, handshake.hash, {own.device_id: message.mine, info.device_id: message.theirs}
-        )
+        key = relationship_key(shared, handshake.hash, {own.device_id: message.mine, info.device_id: message.theirs})
         record = self._vault.pair(info, key, info.addresses, _now())
         self._rotation.forget(info.device_id)
         self._trust.paired(info.device_id, _now())

@@ -192,9 +192,7 @@ class Recordkeeper:
 
     def _note_end(self, noted: SessionNoted) -> None:
         ended = noted.ended or self._clock()
-        session = Session(
-            noted.began, ended, noted.reason, noted.dialled, noted.remote, noted.received, noted.sent
-        )
+        session = Session(noted.began, ended, noted.reason, noted.dialled, noted.remote, noted.received, noted.sent)
         self.note("session ended", noted.device, noted.reason)
         known = next((sessions for device, sessions in self._ended if device == noted.device), None)
         if known is None:

@@ -29,9 +29,7 @@ MOST_STEPS = 4
 log = logging.getLogger("springline.rotation")
 
 
-async def rotate(
-    actor: IoShell, device: UUID, session: bytes, request: Callable[[bytes], Awaitable[object]]
-) -> None:
+async def rotate(actor: IoShell, device: UUID, session: bytes, request: Callable[[bytes], Awaitable[object]]) -> None:
     """Rotate the keys shared with ``device``, if it is ours to begin.
 
     :param session: its handshake's hash. :param request: sends a message over the link; its answer.

@@ -1,7 +1,7 @@
 """A core app: starts a node, gives it a plug-in, pairs, talks. Run it twice, with two folders:
 
-    python -m springline.examples.core_app first --invite
-    python -m springline.examples.core_app second --join 'springline://pair?…'
+python -m springline.examples.core_app first --invite
+python -m springline.examples.core_app second --join 'springline://pair?…'
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Supervision for its own sake: two counters under a supervisor, no device in sight. One crashes and is back.
 
-    python -m springline.examples.own_tree
+python -m springline.examples.own_tree
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A subtree of one's own inside a node: it is started, watched and restarted with everything else.
 
-    python -m springline.examples.subtree FOLDER
+python -m springline.examples.subtree FOLDER
 """
 
 from __future__ import annotations

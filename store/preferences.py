@@ -30,6 +30,12 @@ class ConnectionConfig:
         rest = tuple(known for known in self.known_addresses if known != address)
         return replace(self, known_addresses=(address, *rest)[:MOST_ADDRESSES])
 
+    def with_further_address(self, address: str) -> ConnectionConfig:
+        """The same with ``address`` last, unless it is known; where there is no room it takes the last one's place."""
+        if address in self.known_addresses:
+            return self
+        return replace(self, known_addresses=(*self.known_addresses[: MOST_ADDRESSES - 1], address))
+
     def encode(self) -> bytes:
         """JSON, to be sealed."""
         return json.dumps({"version": migrate.newest(ROLE), **asdict(self)}).encode()

@@ -362,10 +362,17 @@ class Vault:
 
     def remember_address(self, peer: UUID, address: str) -> None:
         """It answered there: try that first the next time. Ignored if it is not (or no longer) paired."""
+        self._change_addresses(peer, lambda present: present.with_good_address(address))
+
+    def add_address(self, peer: UUID, address: str) -> None:
+        """It answers there too: try that after the others. Ignored if it is not (or no longer) paired."""
+        self._change_addresses(peer, lambda present: present.with_further_address(address))
+
+    def _change_addresses(self, peer: UUID, change: Callable[[ConnectionConfig], ConnectionConfig]) -> None:
         if not self._is_paired(peer):
             return
         present = self.preferences(peer)
-        changed = present.with_good_address(address)
+        changed = change(present)
         if changed != present:
             self.save_preferences(peer, changed)
 

@@ -90,7 +90,7 @@ class ConnectionManager(Supervisor):
         self._devices: dict[UUID, PairedDevice] = {}
         self._links: dict[UUID, LinkStatus] = {}
         self._stories: dict[UUID, Story] = {}
-        self._sought: frozenset[UUID] = frozenset()
+        self._sought: frozenset[UUID] | None = None  # what the finders were told by a former life is not known
         self._to_seek_soon = False
         self._to_follow: deque[UUID] = deque()
         self._starting: set[UUID] = set()
@@ -224,7 +224,7 @@ class ConnectionManager(Supervisor):
     @receives(WhomToSeek)
     def _tell_finders(self, _message: object, _sender: object) -> None:
         for finder in (MDNS, DHT):
-            self.tell(finder, Seek(self._sought))
+            self.tell(finder, Seek(self._sought or frozenset()))
 
     @receives(NetworkChanged)
     def _network_changed(self, message: NetworkChanged, sender: Sender) -> None:

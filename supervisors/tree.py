@@ -25,6 +25,7 @@ from springline.protocols.files.handler import Files, FilesArgs
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.pairing.actor import Pairing, PairingArgs
 from springline.protocols.trust.handler import Trust
+from springline.protocols.where.handler import Where
 from springline.supervisors.backoff import Backoff
 from springline.supervisors.connections import ConnectionManager
 from springline.supervisors.spec import ChildSpec, Excess, SupervisorSpec
@@ -56,6 +57,7 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
         ChildSpec(Echo.protocol, Echo),
         ChildSpec(Files.protocol, Files, FilesArgs(args.incoming)),
         ChildSpec(Trust.protocol, Trust),
+        ChildSpec(Where.protocol, Where),
         *(ChildSpec(handler.protocol, handler, given) for handler, given in args.handlers),
     )
     transports = (ChildSpec("tcp", TcpTransport, args.tcp),)

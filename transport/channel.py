@@ -29,9 +29,9 @@ from springline.errors import (
     Unreachable,
 )
 from springline.transport.framing import LENGTH_SIZE, MOST_FRAME, FrameBuffer
-from springline.transport.liveness import Liveness, Verdict
 from springline.transport.mux import Mux
 from springline.transport.noise import TAG_SIZE, SessionKeys
+from springline.transport.pulse import Pulse
 from springline.transport.records import (
     Ack,
     Code,
@@ -112,8 +112,8 @@ class Channel:
         self.received = self.sent = 0  # bytes on the wire
         self._out = memoryview(bytearray(BATCH * MOST_FRAME))
         self._unsent = self._out[:0]
-        self._splice = Splice(self._mux, user, tag, self._loop.time, self._spoke)
-        self._liveness = Liveness(keepalive, self._loop.time())
+        self._pulse = Pulse(keepalive, self._loop, self._ping, self._lose)
+        self._splice = Splice(self._mux, user, tag, self._loop.time, self._pulse.spoke)
         self._refresher = Refresher(
             self._session,
             keys.hash,
@@ -122,10 +122,8 @@ class Channel:
             ask=lambda question: user.refresh_asks(tag, question),
             wake=self._wake,
             end=self._outlive,
+            timers=self._loop,
         )
-        self._pings = 0
-        self._pinged_at: float | None = None  # the latest ping that is not answered yet
-        self._timer: asyncio.TimerHandle | None = None
         self._writing = self._scheduled = self._begun = self._closed = False
         sock.setblocking(False)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
@@ -140,9 +138,8 @@ class Channel:
             return
         self._begun = True
         self._loop.add_reader(self._sock, self._readable)
-        self._watch()
+        self._pulse.begin()
         self._refresher.begin()
-        self._ping()  # for the round trip
 
     def goodbye(self, reason: str, code: int = Code.DONE) -> None:
         """Tell the other side, as far as the socket takes it, and close. The user hears of the streams only."""
@@ -165,8 +162,7 @@ class Channel:
 
     def _close(self, reason: str) -> None:
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._pulse.stop()
         self._refresher.close()
         if self._begun:
             self._loop.remove_reader(self._sock)
@@ -181,17 +177,11 @@ class Channel:
 
     def probe(self) -> None:
         """Something casts doubt on the session: find out at once."""
-        self._liveness = self._liveness.suspect(self._loop.time())
-        self._check()
+        self._pulse.probe()
 
     def look(self) -> None:
         """Make sure that what is due is done, and that something wakes this channel next time."""
-        self._check()
-
-    @property
-    def silence(self) -> float:
-        """Seconds since the last bytes came in."""
-        return self._loop.time() - self._liveness.heard_at
+        self._pulse.look()
 
     @property
     def local_host(self) -> str:
@@ -201,41 +191,9 @@ class Channel:
         except (OSError, IndexError):
             return ""
 
-    def _ping(self) -> None:
-        self._pings += 1
-        self._pinged_at = self._loop.time()
-        self._mux.ping(self._pings)
+    def _ping(self, token: int) -> None:
+        self._mux.ping(token)
         self._wake()
-
-    def _pong(self, token: int) -> None:
-        if token == self._pings and self._pinged_at is not None:
-            self._liveness = self._liveness.measured(self._loop.time() - self._pinged_at)
-            self._pinged_at = None
-
-    def _watch(self) -> None:
-        self._timer = self._loop.call_at(self._liveness.deadline, self._check)
-
-    def _check(self) -> None:
-        if self._closed:
-            return
-        now = self._loop.time()
-        self._liveness, verdict = self._liveness.check(now)
-        if verdict is Verdict.DEAD:
-            self._lose(f"no sign of life for {self.silence:.0f} s")
-            return
-        if verdict is Verdict.PROBE:
-            self._ping()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._watch()
-
-    def _spoke(self) -> None:
-        """Something was sent that wants an answer: silence is suspicious from now on."""
-        before = self._liveness
-        self._liveness = before.spoke(self._loop.time())
-        if self._timer is not None and self._liveness.deadline < self._timer.when():
-            self._timer.cancel()
-            self._watch()
 
     # -- the keys: see transport/refresh.py --------------------------------------------------------------------------
 
@@ -263,7 +221,7 @@ class Channel:
         if self._mux.backlog > MOST_BACKLOG:
             raise Busy(f"{self._mux.backlog >> 20} MiB wait to be sent to the device")
         request = self._mux.message(Purpose.REQUEST, Priority(priority), protocol, payload)
-        self._spoke()
+        self._pulse.spoke()
         self._wake()
         return request
 
@@ -376,7 +334,7 @@ class Channel:
             self._lose("closed by the other side")
             return
         self.received += size
-        self._liveness = self._liveness.heard(self._loop.time())
+        self._pulse.heard()
         self._frames.wrote(size)
         try:
             for body in self._frames.frames():
@@ -419,7 +377,7 @@ class Channel:
             case GoAway():
                 self._lose(f"the other side says: {event.text or 'goodbye'}")
             case Pong():
-                self._pong(event.token)
+                self._pulse.pong(event.token)
 
 
 def _verdict(ack: Ack) -> SpringlineError | None:

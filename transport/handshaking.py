@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from springline.errors import Malformed
+from springline.errors import Malformed, Refused, Unreachable
 
 DEADLINE = 5.0
 """Seconds in which a handshake must be through (a stranger's first frame likewise)."""
@@ -39,6 +39,30 @@ async def read_frame(sock: socket.socket, size: int) -> bytes:
     if announced != size:
         raise Malformed(f"a frame of {announced} bytes where {size} are due")
     return await read_exactly(sock, size)
+
+
+async def read_answer(sock: socket.socket, size: int) -> bytes:
+    """The body of the frame with which whoever was dialled answers. What goes wrong is told in words for people.
+
+    :raises Malformed: something else answers. :raises Refused: it hangs up. :raises Unreachable: it says nothing.
+    """
+    try:
+        async with asyncio.timeout(DEADLINE):
+            head = await read_exactly(sock, LENGTH_SIZE)
+            if int.from_bytes(head, "big") != size:
+                raise Malformed(f"something else answers there{looks_like(head)}")
+            return await read_exactly(sock, size)
+    except TimeoutError:
+        raise Unreachable("it takes the call and says nothing") from None
+    except OSError:
+        raise Refused("it hangs up without an answer: it is another device, or does not know this one") from None
+
+
+def looks_like(head: bytes) -> str:
+    """What the first two bytes of an answer that is none of ours look like, in brackets; or ``""``."""
+    known = {b"HT": "HTTP", b"SS": "SSH", b"\x15\x03": "TLS", b"\x16\x03": "TLS", b"22": "mail or FTP", b"<h": "HTTP"}
+    name = known.get(head)
+    return f" (it looks like {name})" if name else ""
 
 
 async def send_frame(sock: socket.socket, body: bytes) -> None:

@@ -7,7 +7,6 @@ it takes to answer, the session goes on.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from springline.transport.framing import LENGTH_SIZE
 from springline.transport.records import Refresh
 from springline.transport.refresh import Ask, Phase, RefreshLimits, RefreshState
 from springline.transport.session import Session
+from springline.transport.timers import Timer, Timers
 
 log = logging.getLogger("springline.refresh")
 
@@ -28,7 +28,7 @@ class Refresher:
     :param session: whose keys it changes. :param session_hash: of the handshake they are from, 32 bytes.
     :param dialled: whether this side dialled.
     :param ask: has the Keystore asked; :meth:`told` its answer. :param wake: called when there is something to send.
-    :param end: called with the reason when the session is over.
+    :param end: called with the reason when the session is over. :param timers: the loop all of it runs in.
     """
 
     def __init__(
@@ -41,13 +41,14 @@ class Refresher:
         ask: Callable[[Ask], None],
         wake: Callable[[], None],
         end: Callable[[str], None],
+        timers: Timers,
     ) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._timers = timers
         self._session = session
-        self._state = RefreshState.begin(limits, session_hash, dialled=dialled, now=self._loop.time())
+        self._state = RefreshState.begin(limits, session_hash, dialled=dialled, now=timers.time())
         self._ask, self._wake, self._end = ask, wake, end
         self._outgoing: deque[refresh.Send] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self.count = 0  # refreshes that are complete
 
     def begin(self) -> None:
@@ -86,7 +87,7 @@ class Refresher:
 
     def _step(self, event: refresh.Event) -> None:
         before = self._state
-        self._state, effects = refresh.step(before, event, self._loop.time())
+        self._state, effects = refresh.step(before, event, self._timers.time())
         if self._state.deadline != before.deadline:
             self._arm()
         if self._state.trouble != before.trouble and self._state.trouble:
@@ -98,7 +99,7 @@ class Refresher:
         if self._timer is not None:
             self._timer.cancel()
         deadline = self._state.deadline
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._due)
+        self._timer = None if deadline is None else self._timers.call_at(deadline, self._due)
 
     def _perform(self, effect: refresh.Effect) -> None:
         match effect:
@@ -115,11 +116,15 @@ class Refresher:
             case refresh.AskBegin() | refresh.AskAnswer() | refresh.AskFinish():
                 self._ask(effect)
 
+    def next_record(self) -> refresh.Send | None:
+        """What goes out next, alone in its frame; the key it may bring counts from the frame after it."""
+        return self._outgoing.popleft() if self._outgoing else None
+
     def put_frame(self, frame: memoryview) -> int:
         """Seal the next record of a refresh in a frame of its own; the frame's size, or 0 if there is none."""
-        if not self._outgoing:
+        send = self.next_record()
+        if send is None:
             return 0
-        send = self._outgoing.popleft()
         record = send.record.encode()
         frame[LENGTH_SIZE : LENGTH_SIZE + len(record)] = record
         size = self._session.seal_in_place(frame, len(record))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from springline.actors.finding import OwnAddresses
 from springline.actors.keeping import Audit
 from springline.actors.messages import (
     CONNECTIONS,
@@ -28,7 +29,6 @@ from springline.actors.messages import (
     Invitation,
     Invite,
     Join,
-    ListeningAt,
     PairingKnock,
     Publish,
     WhichDoorbells,
@@ -54,7 +54,7 @@ from springline.protocols.pairing.words import SECRET_SIZE, words_of
 from springline.store.devices import PairedDevice
 from springline.transport.address import Address
 from springline.transport.dialing import connect, race
-from springline.transport.interfaces import own_addresses
+from springline.transport.lineup import Target
 
 log = logging.getLogger("springline.pairing")
 
@@ -95,14 +95,14 @@ class Pairing(IoShell):
         """Open an invitation."""
         self._expect_open()
         secret = secrets.token_bytes(SECRET_SIZE)
-        where: Address = await self.ask(TRANSPORT, ListeningAt())
+        own: tuple[Address, ...] = await self.ask(TRANSPORT, OwnAddresses())
         self._invitations, made = self._invitations.invite(secret, time.time())
         watched = self._watching.open(Role.INVITER, confirm=message.confirm)
         self._hosts[made.keys.doorbell] = _Host(made, watched)
         self._changed()
         self.loop.call_later(made.expires_at - time.time() + 0.1, self._changed)
         expires = datetime.fromtimestamp(made.expires_at, UTC)
-        return Invitation(words_of(secret), uri.build(secret, own_addresses(where)), expires, watched.id)
+        return Invitation(words_of(secret), uri.build(secret, own), expires, watched.id)
 
     def _changed(self) -> None:
         """Hang the doorbells of the invitations that are open, and tell of those that are not any more."""
@@ -203,8 +203,8 @@ class Pairing(IoShell):
         watched.end(device)
 
     async def _reach(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
-        async def attempt(address: Address) -> tuple[socket.socket, Address]:
-            return await connect(address), address
+        async def attempt(target: Target) -> tuple[socket.socket, Address]:
+            return await connect(target), target.address
 
         return await race(addresses, attempt, lambda late: late[0].close())
 

@@ -15,13 +15,13 @@ from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from springline.actors.finding import OwnAddresses
 from springline.actors.messages import (
     KEYSTORE,
     TRANSPORT,
     BeginPairing,
     CommitPairing,
     ListDevices,
-    ListeningAt,
     PairingStep,
     PairingStepped,
     SignPairing,
@@ -40,7 +40,6 @@ from springline.store.devices import PairedDevice
 from springline.store.identity import DeviceInfo
 from springline.transport.address import Address
 from springline.transport.handshaking import read_frame, send_frame
-from springline.transport.interfaces import own_addresses
 from springline.transport.noise import SECOND_FRAME, THIRD_FRAME, mac1
 from springline.transport.session import Session
 
@@ -147,8 +146,8 @@ class Conversation:
             raise Malformed("the handshake is not finished")
         self._talk = Talk(self._sock, Session(last.keys))
         own: DeviceInfo = await self._ask(KEYSTORE, WhoAmI())
-        where: Address = await self._ask(TRANSPORT, ListeningAt())
-        own = own.with_addresses(tuple(map(str, own_addresses(where))))
+        where: tuple[Address, ...] = await self._ask(TRANSPORT, OwnAddresses())
+        own = own.with_addresses(tuple(map(str, where)))
         return self._talk, Exchange(role, own, last.keys.hash, last.remote_static, committed)
 
     async def _say_who(self, talk: Talk, state: Exchange) -> None:

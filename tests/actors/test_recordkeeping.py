@@ -431,5 +431,3 @@ def test_a_thousand_devices_are_tidied_in_turns(life: Life) -> None:
     life.wakes.remove((FIRST_CLEANUP, Due("clean")))
     life.records.due(Due("clean"))
     assert life.turns() == len(life.vault.devices())
-
-

@@ -35,9 +35,7 @@ class Chatter:
 
     def __init__(self, pair: Pair) -> None:
         self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._talk, args=side, daemon=True) for side in pair.sides().values()
-        ]
+        self._threads = [threading.Thread(target=self._talk, args=side, daemon=True) for side in pair.sides().values()]
         self.sent = 0
 
     def _talk(self, node: Control, other: object) -> None:

@@ -210,9 +210,7 @@ def test_a_new_one_is_asked_for_until_it_is_given_twice_and_never_shown(
     assert b"other" not in shown
 
 
-def test_the_terminal_is_as_it_was_when_the_user_has_had_enough(
-    terminal: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_terminal_is_as_it_was_when_the_user_has_had_enough(terminal: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import termios
 
     def interrupted(fd: int, *, line: bool = False) -> bytearray:

@@ -9,12 +9,15 @@ import signal
 import tempfile
 from pathlib import Path
 
+from springline.actors.endpoint import Client
+from springline.actors.finding import MDNS, Seek
+from springline.actors.wire import register, unregister
 from springline.cli.local import LocalNode, left_over
 from springline.store import opening
 from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.supervisors.connections import AT_ONCE
-from springline.tests.nodes import eventually, paired, pid_of
+from springline.tests.nodes import PATIENCE, eventually, paired, pid_of
 from springline.tests.store.cast import LATER, ONE, info, pair
 
 
@@ -27,6 +30,23 @@ def test_a_device_paired_anew_while_its_former_process_still_ends_is_connected()
         pair.red.control.revoke(pair.blue_id)
         pair.join()
         assert pid_of(pair.red.control, name) not in (None, former)
+
+
+def test_a_reborn_manager_tells_the_finders_whom_to_seek_even_if_it_is_nobody() -> None:
+    """They may know from its former life that somebody was sought; then they would not announce anew next time."""
+    with paired() as pair:
+        bus = str(pair.red.folder / "run" / "bus")
+        finder = Client(bus)
+        register(bus, MDNS, finder.path)
+        manager = pid_of(pair.red.control, "connections")
+        assert manager is not None
+        os.kill(manager, signal.SIGKILL)
+        told = finder.listen(PATIENCE)
+        while told is not None and told[1] != Seek(frozenset()):
+            told = finder.listen(PATIENCE)
+        assert told is not None, "nobody is sought, and nobody has said so"
+        unregister(bus, MDNS)
+        finder.close()
 
 
 def test_more_devices_than_start_at_once_all_get_their_process() -> None:

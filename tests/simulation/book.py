@@ -1,0 +1,156 @@
+"""What a simulated node keeps on its disk: whom it is paired with, how far it trusts them, where they were.
+
+The rule: every decision is the store's — ``store/trust.py``, ``store/revocation.py``, ``store/preferences.py`` — with
+real keys and signatures; only the files are left out, so what :class:`Book` does with them is ``store/vault.py`` in
+memory.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from springline.errors import Malformed, Refused
+from springline.store import revocation
+from springline.store.devices import PairedDevice, TrustLevel
+from springline.store.identity import DeviceInfo, NetworkIdentity
+from springline.store.preferences import ConnectionConfig
+from springline.store.revocation import Revocations
+from springline.store.trust import BARRED, effective, review
+from springline.tests.simulation.network import address_of
+from springline.transport.address import Address
+
+BATCH = 64
+"""Facts told at a time."""
+
+
+@functools.cache
+def identity(number: int) -> NetworkIdentity:
+    """The private side of the device with that number."""
+    return NetworkIdentity(number.to_bytes(32, "big"), (number + 1000).to_bytes(32, "big"))
+
+
+@functools.cache
+def info(number: int) -> DeviceInfo:
+    """The public side of it."""
+    return identity(number).info(f"device {number}")
+
+
+@functools.lru_cache(1024)
+def parsed(text: str) -> Address:
+    """An address, as it was written down."""
+    host, _, port = text.rpartition(":")
+    return address_of(host, int(port))
+
+
+def moment(wall: float) -> datetime:
+    """Wall-clock seconds as a date."""
+    return datetime.fromtimestamp(wall, UTC)
+
+
+class Book:
+    """One node's. :param number: of the device it belongs to."""
+
+    def __init__(self, number: int) -> None:
+        self.identity = identity(number)
+        self.id = self.identity.device_id
+        self.devices: dict[UUID, PairedDevice] = {}
+        self.revocations = Revocations()
+        self._preferences: dict[UUID, ConnectionConfig] = {}
+
+    def pair(self, number: int, addresses: Iterable[Address], wall: float) -> None:
+        """Both users have said yes to each other."""
+        other = info(number)
+        preferences = self._preferences.get(other.device_id, ConnectionConfig())
+        for address in reversed(tuple(addresses)):
+            preferences = preferences.with_good_address(str(address))
+        self._preferences[other.device_id] = preferences
+        known = self.devices.get(other.device_id)
+        fresh = PairedDevice(other, moment(wall))
+        self.devices[other.device_id] = fresh if known is None or known.trust in BARRED else replace(known)
+        self.revocations = self.revocations.supersede(other)
+
+    def trust(self, peer: UUID, wall: float) -> TrustLevel:
+        """How far it is trusted now."""
+        return effective(self.devices[peer], moment(wall))
+
+    def welcome(self, peer: UUID, wall: float) -> None:
+        """May it have a session now? :raises Refused: no."""
+        if peer not in self.devices or self.trust(peer, wall) in BARRED:
+            raise Refused(f"{peer} is not welcome", "pair it again")
+
+    def want(self, peer: UUID, wanted: bool) -> None:
+        """Whether the user wants the link."""
+        self.devices[peer] = replace(self.devices[peer], auto_connect=wanted)
+
+    def expire(self, wall: float) -> tuple[UUID, ...]:
+        """Write down whose trust has ended by itself."""
+        ended = tuple(end.device for end in review(self.devices.values(), moment(wall)).expired)
+        for peer in ended:
+            self.devices[peer] = replace(self.devices[peer], trust=TrustLevel.EXPIRED)
+        return ended
+
+    # -- where it is -------------------------------------------------------------------------------------------------
+
+    def contact(self, peer: UUID) -> tuple[Address, ...]:
+        """Its known addresses, last good first."""
+        known = self._preferences.get(peer)
+        return () if known is None else tuple(map(parsed, known.known_addresses))
+
+    def saw_at(self, peer: UUID, address: Address) -> None:
+        """It answered there."""
+        known = self._preferences[peer]
+        if known.known_addresses[:1] != (str(address),):
+            self._preferences[peer] = known.with_good_address(str(address))
+
+    # -- revocations -------------------------------------------------------------------------------------------------
+
+    def revoke(self, peer: UUID, wall: float) -> None:
+        """The user's word."""
+        device, known = self.devices[peer], self.revocations
+        if not known.about(device.info):
+            fact = known.new(device.info, self.identity.signing_key, int(wall), self.identity.sign)
+            known = known.add(fact, self.devices.keys())
+        self.devices[peer] = replace(device, trust=TrustLevel.REVOKED)
+        self.revocations = known.forget((peer,))
+
+    def facts_for(self, peer: UUID, wall: float) -> tuple[bytes, ...]:
+        """What it does not know. :raises Refused: it is not trusted."""
+        self._trusted(peer, wall)
+        return tuple(fact.encode() for fact in self.revocations.missing(peer, BATCH))
+
+    def take(self, peer: UUID, facts: Iterable[bytes], wall: float) -> tuple[UUID, ...]:
+        """Believe what it tells; who is revoked by that. :raises Refused: it is not trusted."""
+        told = []
+        for fact in facts:
+            try:
+                told.append(revocation.verify_untrusted(fact))
+            except Malformed:  # pragma: no cover - nobody forges here
+                return ()
+        self._trusted(peer, wall)
+        barred = {device.info.signing_key for device in self.devices.values() if device.trust is TrustLevel.REVOKED}
+        known = self.revocations.take(told, self.identity.signing_key, barred, self.devices.keys())
+        hit = [self.devices[subject] for subject in {fact.subject for fact in told} & self.devices.keys()]
+        gone = [one for one in hit if known.about(one.info) and one.trust is not TrustLevel.REVOKED]
+        ids = tuple(one.info.device_id for one in gone)
+        self.devices.update((one.info.device_id, replace(one, trust=TrustLevel.REVOKED)) for one in gone)
+        self.revocations = known.forget(ids)
+        return ids
+
+    def acked(self, peer: UUID, ids: Iterable[bytes], wall: float, *, all_of_them: bool) -> None:
+        """It has these facts. :raises Refused: it is not trusted."""
+        self._trusted(peer, wall)
+        known = self.revocations
+        self.revocations = known.has(peer, ids) if all_of_them else known.acked(peer, ids)
+
+    def untold(self) -> tuple[UUID, ...]:
+        """The trusted devices that lack a fact."""
+        trusted = (peer for peer, device in self.devices.items() if device.trust is TrustLevel.TRUSTED)
+        return tuple(peer for peer in trusted if self.revocations.missing(peer, 1))
+
+    def _trusted(self, peer: UUID, wall: float) -> None:
+        if peer not in self.devices or self.trust(peer, wall) is not TrustLevel.TRUSTED:
+            raise Refused("only trusted devices tell and are told who is revoked")

@@ -1,0 +1,222 @@
+"""Known bugs, planted in the cores one at a time: does the simulation see them?
+
+The rule: each is a mistake that somebody could make, several of them were made, here or in the projects of
+``docs/staying-connected.rst``; each is planted where it would be made, for as long as the context lasts, and comes with
+the rule of ``watch.py`` that must be found broken, and with the seeds and the size of world to look in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from springline.store.revocation import Revocations
+from springline.tests.simulation.batch import run_one
+from springline.tests.simulation.world import Scenario
+from springline.transport import link, story
+from springline.transport.driver import LinkDriver
+from springline.transport.link import Hint, Phase, Retry, SessionRef
+from springline.transport.liveness import Liveness, Verdict
+from springline.transport.pulse import Pulse
+from springline.transport.story import Entry
+from springline.transport.ways import Finding, Ways
+
+EVERY = "every state has a deadline"
+NEWER = "the newer session is kept"
+UNWANTED = "no session that is not wanted"
+AROUND = "revocations get around"
+PROMISED = "who can reach each other is connected"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One bug. :param plant: puts it in, given how to set an attribute for the time being.
+
+    :param breaks: the rules of which one must be seen broken. :param seeds: where to look, the rest as of ``Scenario``.
+    """
+
+    name: str
+    plant: Callable[[Callable[[Any, str, Any], None]], None]
+    breaks: tuple[str, ...]
+    nodes: int = 2
+    days: float = 1.0
+    storm: float = 10.0
+    only: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
+
+    def scenario(self, seed: int) -> Scenario:
+        """Where that seed leads."""
+        return Scenario(seed, self.nodes, self.days, self.storm, only=self.only)
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """The cores with that bug."""
+    with ExitStack() as undo:
+
+        def put(where: Any, name: str, value: Any) -> None:
+            if isinstance(where, dict):
+                undo.callback(where.__setitem__, name, where[name])
+                where[name] = value
+            else:
+                undo.callback(setattr, where, name, getattr(where, name))
+                setattr(where, name, value)
+
+        mutant.plant(put)
+        yield
+
+
+Put = Callable[[Any, Any, Any], None]
+
+
+def _deadline_not_armed(put: Put) -> None:
+    def back_off(turn: Any, reason: str) -> None:
+        turn.state = replace(turn.state, failures=turn.state.failures + 1, dialling=False)
+        turn.enter(Phase.RECONNECTING, reason, None)
+
+    put(link._Turn, "back_off", back_off)
+
+
+def _early_timer_parks(put: Put) -> None:
+    put(LinkDriver, "_due", lambda driver: driver.step(link.DeadlineDue()))
+
+
+def _older_epoch_wins(put: Put) -> None:
+    put(SessionRef, "newer_than", lambda one, other: one.epoch < other.epoch)
+
+
+def _already_connected(put: Put) -> None:
+    put(SessionRef, "newer_than", lambda one, other: False)
+
+
+def _glare_is_nobodys(put: Put) -> None:
+    put(SessionRef, "newer_than", lambda one, other: one.epoch >= other.epoch)
+
+
+def _hint_ignored(put: Put) -> None:
+    put(link.TABLE, (Phase.RECONNECTING, Hint), link._ignore)
+
+
+def _backoff_not_reset(put: Put) -> None:
+    def lost(turn: Any, event: link.SessionLost) -> None:
+        turn.state = replace(turn.state, session=None)
+        turn.back_off(event.reason)
+
+    put(link.TABLE, (Phase.CONNECTED, link.SessionLost), lost)
+
+
+def _no_pause(put: Put) -> None:
+    put(Retry, "delay", lambda retry, failures, random: 0.0)
+
+
+def _no_cap(put: Put) -> None:
+    put(Retry, "delay", lambda retry, failures, random: retry.first * retry.factor ** (failures - 1) * random)
+
+
+def _cancelled_dial_goes_on(put: Put) -> None:
+    put(LinkDriver, "awaits", lambda driver, attempt: True)
+
+
+def _dead_is_fine(put: Put) -> None:
+    check = Liveness.check
+
+    def never(self: Liveness, now: float) -> tuple[Liveness, Verdict]:
+        state, verdict = check(self, now)
+        if verdict is Verdict.DEAD:
+            return replace(state, ends_at=None, heard_at=now), Verdict.FINE
+        return state, verdict
+
+    put(Liveness, "check", never)
+
+
+def _pulse_stops_after_a_probe(put: Put) -> None:
+    def look(self: Any) -> None:
+        self._liveness, verdict = self._liveness.check(self._timers.time())
+        if verdict is Verdict.PROBE:
+            self._ping()
+
+    put(Pulse, "look", look)
+
+
+def _revoked_stays(put: Put) -> None:
+    def revoke(turn: Any, event: link.Revoked) -> None:
+        turn.drop_dial()
+        turn.enter(Phase.FAILED, event.reason, None)
+
+    put(link.TABLE, (Phase.CONNECTED, link.Revoked), revoke)
+
+
+def _revoked_is_let_in(put: Put) -> None:
+    put(link.TABLE, (Phase.FAILED, link.Established), link._established)
+    put(link.TABLE, (Phase.DISCONNECTED, link.Established), link._established)
+
+
+def _future_silences(put: Put) -> None:
+    def find(self: Ways, via: str, addresses: Any, issued_at: float, now: float) -> Ways:
+        known = self.found.get(via)
+        if known is not None and issued_at <= known.issued_at:
+            return self
+        return replace(self, found={**self.found, via: Finding(addresses, issued_at)})
+
+    put(Ways, "find", find)
+
+
+def _story_grows(put: Put) -> None:
+    put(story, "MOST_ENTRIES", 1 << 30)
+    put(Entry, "repeats", lambda one, other: False)
+
+
+def _facts_are_dropped(put: Put) -> None:
+    put(Revocations, "take", lambda known, facts, own, revoked, paired: known)
+
+
+def _lost_attempt_blocks(put: Put) -> None:
+    def dial_failed(turn: Any, event: link.DialFailed) -> None:
+        turn.state = replace(turn.state, failures=turn.state.failures + 1)
+        turn.enter(Phase.RECONNECTING, event.reason, turn.now + turn.state.retry.cap)
+
+    def try_again(turn: Any, event: link.DeadlineDue) -> None:
+        if not turn.state.dialling:
+            turn.dial("again")
+        else:
+            turn.enter(Phase.RECONNECTING, "a dial is in flight already", turn.now + turn.state.retry.cap)
+
+    for phase in (Phase.CONNECTING, Phase.AUTHENTICATING):
+        put(link.TABLE, (phase, link.DialFailed), dial_failed)
+    put(link.TABLE, (Phase.RECONNECTING, link.DeadlineDue), try_again)
+
+
+_CLOCKS = ("wall clock", "new address", "move")
+
+MUTANTS = (
+    Mutant("the deadline of a retry is not armed", _deadline_not_armed, (EVERY,)),
+    Mutant("a timer that comes too early parks the link", _early_timer_parks, (EVERY,)),
+    Mutant("the older epoch wins", _older_epoch_wins, (NEWER,)),
+    Mutant("who is connected already refuses", _already_connected, (NEWER,)),
+    Mutant("of two that cross the later one wins", _glare_is_nobodys, (NEWER,)),
+    Mutant("a hint is ignored", _hint_ignored, ("a hint is acted upon",)),
+    Mutant("the backoff is not reset", _backoff_not_reset, ("a settled session is dialled again at once",)),
+    Mutant("dials follow each other without a pause", _no_pause, ("dials are paced",)),
+    Mutant("the backoff has no cap", _no_cap, (EVERY, PROMISED)),
+    Mutant("a dial goes on though it was called off", _cancelled_dial_goes_on, ("one dial in flight",), storm=30.0),
+    Mutant("a dead session is never given up", _dead_is_fine, (PROMISED,)),
+    Mutant("a probe is the last thing a session does", _pulse_stops_after_a_probe, (PROMISED,)),
+    Mutant("who is revoked keeps the session", _revoked_stays, (UNWANTED,), 3, 0.5, 300.0, ("revoke",)),
+    Mutant("who is not wanted is let in", _revoked_is_let_in, (UNWANTED,), seeds=(2, 3, 4)),
+    Mutant("a record from the future lasts", _future_silences, (PROMISED,), 2, 8.0, 20.0, _CLOCKS, (11, 26, 51)),
+    Mutant("a story grows for ever", _story_grows, ("the story is bounded",)),
+    Mutant("revocations are dropped on the way", _facts_are_dropped, (AROUND,), 4, 0.5, 300.0, ("revoke", "sleep")),
+    Mutant("a dial that failed counts as in flight", _lost_attempt_blocks, (PROMISED,)),
+)
+
+
+def caught(mutant: Mutant) -> tuple[int, str] | None:
+    """The first seed in which it is seen, and what was seen."""
+    with planted(mutant):
+        for seed in mutant.seeds:
+            broken = run_one(mutant.scenario(seed)).broken
+            if broken:
+                return seed, broken
+    return None

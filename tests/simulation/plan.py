@@ -1,0 +1,367 @@
+"""What is going to happen in a simulation, drawn from its seed: crashes, sleep, moves, cuts, wrong clocks, users.
+
+The rule: each kind of trouble comes as often as :data:`TROUBLES` says, for each node, site or pair, at times of its own
+(a Poisson process, made more or less stormy by the seed), and lasts as long as it draws, from moments to weeks. What
+has an end plans it. So it is always known when the next thing happens to a pair, which ``resting.py`` builds on.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from springline.tests.simulation.node import Node
+    from springline.tests.simulation.watch import Pair
+    from springline.tests.simulation.world import World
+
+DAY = 86400.0
+EVERYBODY = -1
+
+Action = Callable[[], None]
+
+
+class Plan:
+    """What is going to happen in one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._due: dict[int, list[float]] = {EVERYBODY: []}
+
+    def add(self, when: float, action: Action, *numbers: int) -> None:
+        """Have something happen then to the nodes of those numbers."""
+        for number in numbers:
+            heapq.heappush(self._due.setdefault(number, []), when)
+        self._world.queue.at(when, action)
+
+    def next_for(self, pair: Pair) -> float:
+        """When something happens next that may concern this pair."""
+        return min(self._next(number) for number in (EVERYBODY, pair.one.number, pair.other.number))
+
+    def _next(self, number: int) -> float:
+        due = self._due.get(number, [])
+        while due and due[0] < self._world.queue.now:
+            heapq.heappop(due)
+        return due[0] if due else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One kind. :param daily: how often it comes, to each. :param happens: given the world and whom it comes to."""
+
+    name: str
+    daily: float
+    happens: Callable[[World, Node], None]
+
+
+def spread(world: World, least: float, most: float) -> float:
+    """Seconds, as often of one size as of another."""
+    most = max(least, min(most, (world.ends - world.queue.now) / 3))
+    return math.exp(world.fate.uniform(math.log(least), math.log(most)))
+
+
+def schedule(world: World, storm: float, only: tuple[str, ...]) -> None:
+    """Plan everything up to the world's end.
+
+    :param storm: how much more often than usual. :param only: the troubles of those names; none: all of them.
+    """
+    for node in world.nodes:
+        for trouble in (one for one in TROUBLES if not only or one.name in only):
+            for when in _times(world, trouble.daily * storm):
+                _plan(world, trouble, node, when)
+
+
+def _times(world: World, daily: float) -> Iterator[float]:
+    when = world.begins
+    while daily > 0:
+        when += world.fate.expovariate(daily / DAY)
+        if when >= world.ends:
+            return
+        yield when
+
+
+def _plan(world: World, trouble: Trouble, node: Node, when: float) -> None:
+    concerns = EVERYBODY if trouble in _SITES else node.number
+    world.plan.add(when, lambda: trouble.happens(world, node), concerns)
+
+
+def later(world: World, node: Node, seconds: float, cause: str, action: Action) -> None:
+    """The end of a trouble of one node."""
+
+    def ends() -> None:
+        action()
+        world.disturbed(cause, node)
+
+    world.plan.add(world.queue.now + seconds, ends, node.number)
+
+
+# -- processes ---------------------------------------------------------------------------------------------------------
+
+
+def _kill(name: str) -> Callable[[World, Node], None]:
+    def happens(world: World, node: Node) -> None:
+        if node.running and node.host.awake:
+            node.kill(name)
+            world.disturbed(f"process killed: {name}", node)
+
+    return happens
+
+
+def _kill_connection(world: World, node: Node) -> None:
+    if node.connections and node.host.awake:
+        other = world.by_id[world.fate.choice(sorted(node.connections))]
+        node.kill_connection(other.book.id)
+        world.disturbed("process killed: connection", node, other)
+
+
+def _restart(world: World, node: Node) -> None:
+    if node.running and node.host.awake:
+        node.stop(orderly=world.fate.random() < 0.5)
+        world.disturbed("node restarted", node)
+        later(world, node, spread(world, 0.5, 3600), "node restarted", lambda: _start(node))
+
+
+def _start(node: Node) -> None:
+    if node.host.on and not node.running:
+        node.start()
+
+
+def _crash(world: World, node: Node) -> None:
+    if node.host.on:
+        node.power_off()
+        world.disturbed("machine crashed", node)
+        later(world, node, spread(world, 5, 2 * DAY), "machine crashed", lambda: _power_on(node))
+
+
+def _power_on(node: Node) -> None:
+    if not node.host.on:
+        node.power_on()
+
+
+# -- machines ----------------------------------------------------------------------------------------------------------
+
+
+def _sleep(world: World, node: Node) -> None:
+    if node.host.awake:
+        node.clock.sleep()
+        world.disturbed("sleep", node)
+        later(world, node, spread(world, 60, 21 * DAY), "sleep", lambda: _wake(node))
+
+
+def _wake(node: Node) -> None:
+    if node.host.on and node.clock.asleep:
+        node.clock.wake()
+        node.network_changed("woke", frozenset(), within=1.0)
+
+
+def _jump(world: World, node: Node) -> None:
+    ahead = spread(world, 1, 365 * DAY) if world.fate.random() < 0.5 else -spread(world, 1, 365 * DAY)
+    node.clock.wrong += ahead
+    if ahead > 5:
+        node.network_changed("woke, by the wall clock", frozenset(), within=1.0)
+    world.disturbed("wall clock jumped", node)
+    later(world, node, spread(world, 60, 2 * DAY), "wall clock set right", lambda: _set_right(node))
+
+
+def _set_right(node: Node) -> None:
+    back, node.clock.wrong = node.clock.wrong, 0.0
+    if back < -5:
+        node.network_changed("woke, by the wall clock", frozenset(), within=1.0)
+
+
+def _move(world: World, node: Node) -> None:
+    sites = [site for site in world.network.sites if site is not node.host.site]
+    if not sites:
+        return
+    there = world.fate.choice(sites)
+    gone = frozenset({node.host.ip})
+    world.network.leave(node.host)
+    node.network_changed(f"{gone} is gone", gone, within=0.3)
+    world.disturbed("moved to another network", node)
+
+    def arrives() -> None:
+        if node.host.site is None:
+            world.network.join(node.host, there)
+            node.network_changed("another network", gone, within=0.3)
+
+    later(world, node, spread(world, 0.5, 600), "moved to another network", arrives)
+
+
+def _new_address(world: World, node: Node) -> None:
+    site = node.host.site
+    if site is not None:
+        gone = frozenset({node.host.ip})
+        world.network.join(node.host, site)
+        node.network_changed("another address", gone - {node.host.ip}, within=0.3)
+        world.disturbed("address changed", node)
+
+
+# -- sites: whatever happens to one concerns everybody in it, and whoever talks to them --------------------------------
+
+
+def _later_there(world: World, node: Node, seconds: float, cause: str, action: Action) -> None:
+    site = node.host.site
+
+    def ends() -> None:
+        action()
+        world.disturbed_at(cause, site)
+
+    world.plan.add(world.queue.now + seconds, ends, EVERYBODY)
+
+
+def _cut(world: World, node: Node) -> None:
+    site = node.host.site
+    if site is None:
+        return
+    which = world.fate.choice(("up", "up", "deaf", "mute"))
+    setattr(site, which, which != "up")
+    cause = "outage of a site" if which == "up" else "one-way outage of a site"
+    world.disturbed_at(cause, site)
+    _later_there(world, node, spread(world, 0.5, DAY), cause, lambda: setattr(site, which, which == "up"))
+
+
+def _forget(world: World, node: Node) -> None:
+    site = node.host.site
+    if site is not None and site.nat:
+        world.network.rebind(site)
+        world.disturbed_at("NAT forgot its connections", site)
+
+
+def _renumber(world: World, node: Node) -> None:
+    site = node.host.site
+    if site is not None and site.nat:
+        world.network.renumber(site)
+        for one in world.nodes:
+            if one.host.mapped and one.host.site is site:
+                one.mapping_changed()
+        world.disturbed_at("public address changed", site)
+
+
+def _weather(world: World, node: Node) -> None:
+    site, draw = node.host.site, world.fate
+    if site is None:
+        return
+    before = site.quality
+    site.quality = type(before)(draw.random() ** 4 * 0.5, spread(world, 0.001, 2.0), spread(world, 0.001, 1.0))
+    world.disturbed_at("bad weather", site)
+
+    def clears() -> None:
+        site.quality = before
+
+    _later_there(world, node, spread(world, 60, DAY / 4), "bad weather", clears)
+
+
+def _hush(world: World, node: Node) -> None:
+    site = node.host.site
+    if site is None:
+        return
+    before, site.multicast = site.multicast, not site.multicast
+    world.disturbed_at("multicast switched", site)
+    _later_there(world, node, spread(world, 600, DAY), "multicast switched", lambda: setattr(site, "multicast", before))
+
+
+# -- pairs and users ---------------------------------------------------------------------------------------------------
+
+
+def _some_peer(world: World, node: Node) -> Node | None:
+    peers = sorted(node.book.devices)
+    return world.by_id[world.fate.choice(peers)] if peers else None
+
+
+def _hole(world: World, node: Node) -> None:
+    other = _some_peer(world, node)
+    if other is None:
+        return
+    holes = {(node.number, other.number)}
+    if world.fate.random() < 0.4:
+        holes.add((other.number, node.number))
+    cause = "one-way blackhole" if len(holes) == 1 else "blackhole"
+    world.network.holes |= holes
+    world.disturbed(cause, node, other)
+    later(world, node, spread(world, 2, 7200), cause, lambda: world.network.holes.difference_update(holes))
+    world.plan.add(world.queue.now, lambda: None, other.number)
+
+
+def _chat(world: World, node: Node) -> None:
+    other = _some_peer(world, node)
+    if other is None:
+        return
+    draw = world.fate
+    for turn in range(draw.randrange(5, 60)):
+        world.queue.after(turn * draw.uniform(0.1, 2.0), _say, node, other)
+
+
+def _say(node: Node, other: Node) -> None:
+    connection = node.connections.get(other.book.id)
+    if connection is not None and node.host.awake:
+        connection.say(("note",), lambda _answer: None)
+
+
+def _disconnect(world: World, node: Node) -> None:
+    other = _some_peer(world, node)
+    if other is None or not node.running or not node.host.awake:
+        return
+    device = other.book.id
+    _want(node, device, wanted=False)
+    world.disturbed("user disconnects and connects", node, other)
+
+    def again() -> None:
+        _want(node, device, wanted=True)
+
+    later(world, node, spread(world, 5, DAY), "user disconnects and connects", again)
+
+
+def _want(node: Node, device: object, *, wanted: bool) -> None:
+    known = next((peer for peer in node.book.devices if peer == device), None)
+    if known is not None:
+        node.book.want(known, wanted)
+        if node.manager is not None:
+            node.manager.want(known)
+
+
+def _revoke(world: World, node: Node) -> None:
+    other = _some_peer(world, node)
+    if other is None or not node.running or not node.host.awake:
+        return
+    node.revoke(other.book.id)
+    world.disturbed_everywhere("revoked and paired again")
+    if world.fate.random() < 0.8:
+        again = world.queue.now + spread(world, 60, 3 * DAY)
+        world.plan.add(again, lambda: _pair_again(world, other), EVERYBODY)
+
+
+def _pair_again(world: World, outcast: Node) -> None:
+    """The user pairs it with everybody it was paired with, as far as they are there."""
+    for pair in world.pairs_of(outcast):
+        if all(node.running and node.host.awake for node in (pair.one, pair.other)):
+            pair.one.pair(pair.other)
+            pair.other.pair(pair.one)
+    world.disturbed_everywhere("revoked and paired again")
+
+
+TROUBLES = (
+    Trouble("kill connection", 1.0, _kill_connection),
+    Trouble("kill transport", 0.3, _kill("transport")),
+    Trouble("kill keystore", 0.3, _kill("keystore")),
+    Trouble("kill manager", 0.2, _kill("manager")),
+    Trouble("kill finder", 0.2, _kill("finder")),
+    Trouble("restart node", 0.3, _restart),
+    Trouble("crash", 0.15, _crash),
+    Trouble("sleep", 1.0, _sleep),
+    Trouble("wall clock", 0.15, _jump),
+    Trouble("move", 0.6, _move),
+    Trouble("new address", 0.3, _new_address),
+    Trouble("hole", 0.3, _hole),
+    Trouble("chat", 2.0, _chat),
+    Trouble("disconnect", 0.15, _disconnect),
+    Trouble("revoke", 0.02, _revoke),
+    cut := Trouble("cut", 0.5, _cut),
+    forget := Trouble("forget", 0.4, _forget),
+    renumber := Trouble("renumber", 0.15, _renumber),
+    weather := Trouble("weather", 0.3, _weather),
+    hush := Trouble("hush", 0.1, _hush),
+)
+_SITES = (cut, forget, renumber, weather, hush)

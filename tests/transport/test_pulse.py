@@ -1,0 +1,91 @@
+"""The watch over a session, with its timer."""
+
+from __future__ import annotations
+
+from springline.tests.transport.clockwork import Clockwork
+from springline.transport.liveness import LEAST, PATIENCE, SUSPICION
+from springline.transport.pulse import Pulse
+
+KEEPALIVE = 25.0
+
+
+class Session:
+    """A pulse and what it has done."""
+
+    def __init__(self, early: float = 0.0) -> None:
+        self.clock = Clockwork(early=early)
+        self.pings: list[int] = []
+        self.lost: list[str] = []
+        self.pulse = Pulse(KEEPALIVE, self.clock, self.pings.append, self.lose)
+        self.pulse.begin()
+
+    def lose(self, reason: str) -> None:
+        self.pulse.stop()
+        self.lost.append(reason)
+
+    def hear(self) -> None:
+        self.pulse.heard()
+        self.pulse.pong(self.pings[-1])
+
+
+def test_it_pings_at_once_and_whenever_it_was_quiet_for_long() -> None:
+    session = Session()
+    assert session.pings == [1]
+    for turn in range(2, 5):
+        session.hear()
+        session.clock.move(KEEPALIVE)
+        assert session.pings[-1] == turn
+        assert len(session.clock.armed) == 1
+
+
+def test_silence_ends_it_once() -> None:
+    session = Session()
+    session.clock.move(KEEPALIVE + PATIENCE - 0.1)
+    assert not session.lost
+    session.clock.move(1000)
+    assert session.lost == ["no sign of life for 30 s"]
+    assert not session.clock.armed
+
+
+def test_who_has_spoken_looks_sooner() -> None:
+    session = Session()
+    session.clock.move(1)
+    session.pulse.spoke()
+    session.clock.move(SUSPICION + PATIENCE)
+    assert session.lost
+
+
+def test_a_probe_goes_out_now_and_has_little_time() -> None:
+    session = Session()
+    session.clock.move(0.01)
+    session.hear()
+    session.clock.move(5)
+    session.pulse.probe()
+    assert session.pings == [1, 2]
+    session.clock.move(LEAST)
+    assert session.lost
+
+
+def test_an_answer_to_an_older_ping_is_not_the_round_trip_of_the_latest() -> None:
+    session = Session()
+    session.clock.move(KEEPALIVE + 4)
+    session.pulse.heard()
+    session.pulse.pong(1)
+    session.pulse.probe()
+    session.clock.move(LEAST + 0.1)
+    assert not session.lost, "nothing was measured, so a doubted session has all of the patience"
+
+
+def test_a_loop_that_calls_too_early_does_not_end_the_watch() -> None:
+    session = Session(early=1e-7)
+    session.clock.move(1000)
+    assert session.lost
+
+
+def test_after_its_end_nothing_happens() -> None:
+    session = Session()
+    session.pulse.stop()
+    session.pulse.look()
+    session.clock.move(1000)
+    assert session.pings == [1]
+    assert not session.lost

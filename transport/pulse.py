@@ -1,0 +1,89 @@
+"""Liveness at work: one timer, and the pings that go out.
+
+The rule: ``transport/liveness.py`` decides; here its verdicts are carried out. As long as a pulse beats, a timer is
+armed that looks at the session next, so nothing but :meth:`Pulse.stop` ends the watch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from springline.transport.liveness import Liveness, Verdict
+from springline.transport.timers import Timer, Timers
+
+
+class Pulse:
+    """The watch over one session.
+
+    :param keepalive: seconds of silence before a probe. :param timers: the loop all of it runs in.
+    :param ping: sends a ping with that token. :param lose: called with the reason when the session is dead.
+    """
+
+    def __init__(
+        self, keepalive: float, timers: Timers, ping: Callable[[int], object], lose: Callable[[str], object]
+    ) -> None:
+        self._timers, self._send, self._lose = timers, ping, lose
+        self._liveness = Liveness(keepalive, timers.time())
+        self._pings = 0
+        self._pinged_at: float | None = None  # the latest ping that is not answered yet
+        self._timer: Timer | None = None
+        self._stopped = False
+
+    def begin(self) -> None:
+        """Watch; the first ping measures the round trip."""
+        self._watch()
+        self._ping()
+
+    def stop(self) -> None:
+        """The session is over."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    @property
+    def silence(self) -> float:
+        """Seconds since the last bytes came in."""
+        return self._timers.time() - self._liveness.heard_at
+
+    def heard(self) -> None:
+        """Bytes came in."""
+        self._liveness = self._liveness.heard(self._timers.time())
+
+    def spoke(self) -> None:
+        """Something was sent that wants an answer: silence is suspicious from now on."""
+        self._liveness = self._liveness.spoke(self._timers.time())
+        if self._timer is not None and self._liveness.deadline < self._timer.when():
+            self._watch()
+
+    def pong(self, token: int) -> None:
+        """A ping was answered."""
+        if token == self._pings and self._pinged_at is not None:
+            self._liveness = self._liveness.measured(self._timers.time() - self._pinged_at)
+            self._pinged_at = None
+
+    def probe(self) -> None:
+        """Something casts doubt on the session: find out at once."""
+        self._liveness = self._liveness.suspect(self._timers.time())
+        self.look()
+
+    def look(self) -> None:
+        """Do what is due, and make sure that something wakes this pulse next time."""
+        if self._stopped:
+            return
+        self._liveness, verdict = self._liveness.check(self._timers.time())
+        if verdict is Verdict.DEAD:
+            self._lose(f"no sign of life for {self.silence:.0f} s")
+            return
+        if verdict is Verdict.PROBE:
+            self._ping()
+        self._watch()
+
+    def _ping(self) -> None:
+        self._pings += 1
+        self._pinged_at = self._timers.time()
+        self._send(self._pings)
+
+    def _watch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._timers.call_at(self._liveness.deadline, self.look)
