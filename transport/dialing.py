@@ -40,7 +40,7 @@ USER_TIMEOUT = 10.0
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
 """A listener at one of these is at every address of its family."""
 
-MOST_TOLD = 8
+MOST_TOLD = 12
 """Failures told one by one."""
 
 MOST_JOINED = 64

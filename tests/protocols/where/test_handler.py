@@ -48,10 +48,10 @@ def forget_addresses(pair: Pair) -> None:
     pair.red.up()
 
 
-def say(pair: Pair, *addresses: str) -> None:
-    """Blue says to red that it listens there."""
+def say(pair: Pair, *addresses: str) -> bool:
+    """Blue says to red that it listens there. True if it got there, for ``eventually``."""
     message = Custom("where", VERSION, cbor2.dumps({"at": list(addresses)}))
-    pair.blue.control.send(pair.red_id, message, protocol="where")
+    return pair.blue.control.send(pair.red_id, message, protocol="where") is None
 
 
 def test_whoever_is_called_learns_where_to_call_back(pair: Pair) -> None:
@@ -69,7 +69,7 @@ def test_what_is_told_falsely_is_tried_and_not_kept(pair: Pair) -> None:
     with serving(mute) as silent, nobody() as refusing:
         pair.await_link()
         eventually(
-            lambda: say(pair, str(silent), str(refusing), pair.red.listen, "224.0.0.1:9", pair.blue.listen) or True,
+            lambda: say(pair, str(silent), str(refusing), pair.red.listen, "224.0.0.1:9", pair.blue.listen),
             "red has been told",
         )
         log = pair.red.folder / "run" / "bus" / "springline.log"
