@@ -169,6 +169,27 @@ class AddressesChanged:
     """The transport to the finders: ask for ``OwnAddresses`` again."""
 
 
+# -- how it goes ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HowItGoes:
+    """From whoever examines the node to a finder, the monitor or the port mapper: does it work? → ``Health``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How one of them is, for people.
+
+    :param works: None if nothing can be said yet. :param seen: what was seen, one line. :param advice: what would help,
+        or ``""``.
+    """
+
+    works: bool | None
+    seen: str
+    advice: str = ""
+
+
 # -- dialling ------------------------------------------------------------------------------------------------------
 
 
