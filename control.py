@@ -35,27 +35,23 @@ from springline.actors.messages import (
     PAIRING,
     PROTOCOLS,
     TRANSPORT,
-    ConnectDevice,
     DeviceStatus,
-    DisconnectDevice,
     Invitation,
     Invite,
     Join,
-    LinkStatus,
     ListeningAt,
-    ListLinks,
     RevokeDevice,
     SendMessage,
     SetTrust,
     Subscribe,
     Unsubscribe,
     WhoAmI,
-    WhyLink,
     connection_name,
 )
 from springline.actors.wire import registered
-from springline.errors import LocalFault, Misuse, NotRunning, TimedOut, UnknownDevice
+from springline.errors import LocalFault, Misuse, NotRunning, TimedOut
 from springline.events import NetworkEvent
+from springline.links import Links
 from springline.protocols.codec import decode_untrusted, encode
 from springline.protocols.files.transfer import Transfer
 from springline.protocols.handler import ProtocolHandler
@@ -72,7 +68,6 @@ from springline.supervisors import policy
 from springline.supervisors.spec import ChildSpec
 from springline.supervisors.supervisor import ROOT, Children, ChildStatus, Supervise
 from springline.transport.address import Address
-from springline.transport.story import Story
 
 APP = "app"
 """The protocol of messages that are for the app itself; they arrive as ``MessageReceived`` events."""
@@ -93,7 +88,7 @@ class Process:
     device: UUID | None
 
 
-class Control:
+class Control(Links):
     """A running node, as seen over its bus.
 
     :param data_dir: the node's data directory.
@@ -146,6 +141,10 @@ class Control:
                     raise
                 time.sleep(0.02)
 
+    def tell(self, target: str, message: object) -> None:
+        """Tell an actor of the node something; if it is not there, nobody hears it."""
+        self._client().tell(target, message)
+
     # -- this device, and the others -------------------------------------------------------------------------------
 
     def whoami(self) -> DeviceInfo:
@@ -157,38 +156,6 @@ class Control:
         """Where the node listens."""
         address: Address = self.ask(TRANSPORT, ListeningAt())
         return address
-
-    def devices(self) -> tuple[DeviceStatus, ...]:
-        """The paired devices and their links, by name."""
-        found: tuple[DeviceStatus, ...] = self.ask(CONNECTIONS, ListLinks())
-        return found
-
-    def find(self, text: str | UUID) -> DeviceStatus:
-        """The device with that id, unique prefix of an id, or name.
-
-        :raises UnknownDevice: none, or more than one.
-        """
-        wanted = str(text).strip()
-        devices = self.devices()
-        exact = [d for d in devices if wanted in (str(d.device.info.device_id), d.device.info.name)]
-        plain = wanted.replace("-", "").lower()
-        close = [d for d in devices if len(plain) >= 2 and d.device.info.device_id.hex.startswith(plain)]
-        found = exact or close
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise UnknownDevice(f"{len(found)} devices answer to '{wanted}'", "use more of the id")
-        raise UnknownDevice(f"no paired device answers to '{wanted}'", "see 'springline devices'")
-
-    def connect(self, device: UUID) -> LinkStatus:
-        """Keep the link to ``device`` up from now on; returns at once."""
-        status: LinkStatus = self.ask(CONNECTIONS, ConnectDevice(device))
-        return status
-
-    def disconnect(self, device: UUID) -> LinkStatus:
-        """Close the link to ``device`` and keep it down until asked again."""
-        status: LinkStatus = self.ask(CONNECTIONS, DisconnectDevice(device))
-        return status
 
     def revoke(self, device: UUID) -> PairedDevice:
         """Close the link to ``device`` at once, wipe its keys, never let it in again, and tell the other devices."""
@@ -225,11 +192,6 @@ class Control:
         """Say yes or no to what waits under that id. :raises Misuse: nothing does (any more)."""
         settled: PendingApproval = self.ask(APPROVALS, Decide(approval, yes))
         return settled
-
-    def why(self, device: UUID) -> Story:
-        """Why the link to ``device`` is as it is: its latest transitions, with cause, evidence and what follows."""
-        told: Story = self.ask(CONNECTIONS, WhyLink(device))
-        return told
 
     def await_state(self, device: UUID, state: str, timeout: float) -> DeviceStatus:
         """Wait until the link to ``device`` is in a public state, e.g. ``Connected``.

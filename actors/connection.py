@@ -50,11 +50,14 @@ from springline.actors.messages import (
     StopDialling,
     StreamEnded,
     StreamMoved,
+    Tuned,
 )
 from springline.actors.refreshing import consult
 from springline.actors.shell import LATER, IoShell, Sender, receives
+from springline.actors.tuning import learn, retry_of
 from springline.errors import Lost, NotConnected, SpringlineError
 from springline.events import DeviceConnected, DeviceDisconnected, MessageReceived
+from springline.store.preferences import Tuning
 from springline.transport import link
 from springline.transport.address import Address
 from springline.transport.channel import Channel, ChannelUser
@@ -75,15 +78,10 @@ STILL_THERE = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionArgs:
-    """:param own: this device's id. :param device: the peer's. :param keepalive: seconds of silence before a probe.
-
-    :param refresh: how long a session's keys serve.
-    """
+    """:param own: this device's id. :param device: the peer's. :param refresh: how long a session's keys serve."""
 
     own: UUID
     device: UUID
-    keepalive: float = 25.0
-    retry: link.Retry = field(default_factory=link.Retry)
     refresh: RefreshLimits = field(default_factory=RefreshLimits)
 
 
@@ -107,16 +105,33 @@ class DeviceConnection(IoShell, ChannelUser):
         self._args = args
         self._device = args.device
         jitter = random.random  # spreads retries, hides nothing
-        self._link: LinkDriver[_Session] = LinkDriver(self, args.retry, self.loop, jitter, time.time)
+        self._tuning = Tuning()
+        retry = retry_of(self._tuning)
+        self._link: LinkDriver[_Session] = LinkDriver(self, retry, self.loop, jitter, time.time)
         self._waiting: dict[tuple[int, int], Callable[[object], object]] = {}
         self._streams: dict[tuple[int, int], tuple[str, bytes]] = {}
         self._delivery = Delivery(self, args.device)
         self._still_there()
+        self.spawn(self._learn_tuning())
 
     async def stop(self) -> None:
         """Say goodbye, so that the other side need not find out."""
         self._saw()
         self._link.close("the node is stopping")
+
+    async def _learn_tuning(self) -> None:
+        usual = self._tuning
+        learnt = await learn(self.ask, self._device)
+        if learnt is not None and self._tuning is usual:  # else the user has chosen meanwhile
+            self._tune(learnt)
+
+    def _tune(self, tuning: Tuning) -> None:
+        """Keep the link up like that, the session in use included."""
+        if tuning != self._tuning:
+            self._tuning = tuning
+            self._link.step(link.Tuned(retry_of(tuning)))
+            for session in self._link.sessions.values():
+                session.channel.keep_alive(tuning.keepalive)
 
     # -- what the link machine does: see transport/driver.py ---------------------------------------------------------
 
@@ -224,6 +239,11 @@ class DeviceConnection(IoShell, ChannelUser):
         """Close at once and for good."""
         self._link.step(link.Revoked(message.reason))
 
+    @receives(Tuned)
+    def tuned(self, message: Tuned, sender: Sender) -> None:
+        """The user wants it kept up like that."""
+        self._tune(message.tuning)
+
     @receives(Found)
     def found(self, message: Found, sender: Sender) -> None:
         """The device has said where it is; so it seeks us, whatever we think of the link."""
@@ -254,7 +274,7 @@ class DeviceConnection(IoShell, ChannelUser):
             sock,
             message.session.keys,
             dialled=dialled,
-            keepalive=self._args.keepalive,
+            keepalive=self._tuning.keepalive,
             user=self,
             tag=tag,
             refresh=self._args.refresh,

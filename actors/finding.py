@@ -219,7 +219,10 @@ class CalledFrom:
 
 @dataclass(frozen=True, slots=True)
 class AnswersAt:
-    """To the Keystore: this device answers at that address too; keep it after those that are known. Told, not asked."""
+    """To the Keystore: this device answers at that address too, or the user says so; keep it after those that are known.
+
+    Told, not asked.
+    """
 
     device: UUID
     address: Address

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -46,6 +46,7 @@ from springline.actors.messages import (
     CommitPairing,
     Contact,
     FinishHandshake,
+    HowTuned,
     ListDevices,
     PairingStep,
     PairingStepped,
@@ -54,7 +55,10 @@ from springline.actors.messages import (
     SetAutoConnect,
     SetTrust,
     SignPairing,
+    Tuned,
+    TuneLink,
     WhoAmI,
+    connection_name,
 )
 from springline.actors.recordkeeping import Due, Recordkeeper, Turn
 from springline.actors.rotation import Rotation
@@ -70,6 +74,7 @@ from springline.store.history import Session
 from springline.store.identity import PAIRING_CONTEXT, DeviceInfo
 from springline.store.layout import Layout
 from springline.store.moving import Exported
+from springline.store.preferences import Tuning
 from springline.store.sessions import relationship_key
 from springline.transport.address import Address
 
@@ -194,6 +199,23 @@ class Keystore(Shell):
         if not self._sightings:
             self.wake(SAVE_AFTER, _Save())
         self._sightings[message.device] = _now()
+
+    @receives(HowTuned)
+    def how_tuned(self, message: HowTuned, sender: Sender) -> Tuning:
+        """How eagerly the link to a device is kept up."""
+        self._device(message.device)
+        return self._vault.preferences(message.device).tuning
+
+    @receives(TuneLink)
+    def tune_link(self, message: TuneLink, sender: Sender) -> Tuning:
+        """The user wants it otherwise: first it is kept, then its connection hears of it."""
+        self._vault.welcome(message.device, _now())
+        chosen = {"keepalive": message.keepalive, "retry_first": message.retry_first, "retry_cap": message.retry_cap}
+        present = self._vault.preferences(message.device)
+        tuning = replace(present.tuning, **{name: value for name, value in chosen.items() if value is not None})
+        self._vault.save_preferences(message.device, present.tuned(tuning))
+        self.tell(connection_name(message.device), Tuned(tuning))
+        return tuning
 
     @receives(AnswersAt)
     def answers_at(self, message: AnswersAt, sender: Sender) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from springline.actors.wire import Fd
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.identity import DeviceInfo
+from springline.store.preferences import Tuning
 from springline.store.trust import Policy
 from springline.transport.address import Address
 from springline.transport.noise import SessionKeys
@@ -322,6 +323,33 @@ class RevokedNow:
     """To connection: this device is revoked, or its trust has expired; say so and close."""
 
     reason: str = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class HowTuned:
+    """To the Keystore: how eagerly is the link to this device kept up? → ``Tuning``."""
+
+    device: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class TuneLink:
+    """To the Keystore: keep the link to this device up like that. → ``Tuning``, as it is now.
+
+    :param keepalive, retry_first, retry_cap: as of ``Tuning``; None leaves it as it is.
+    """
+
+    device: UUID
+    keepalive: float | None = None
+    retry_first: float | None = None
+    retry_cap: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """To connection: that is how eagerly the link is kept up, from now on."""
+
+    tuning: Tuning
 
 
 # -- messages and streams over a link ------------------------------------------------------------------------------

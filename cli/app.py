@@ -197,11 +197,12 @@ def connect(
     data_dir: DataDir = DEFAULT_DIR,
     json: Json = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait until it is connected.")] = 15.0,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT where it is, if you know; kept for later.")] = None,
 ) -> None:
     """Keep the link to a device up from now on, and wait until it is."""
     with failures_told(), Control(data_dir) as node:
         found = node.find(device).device.info
-        node.connect(found.device_id)
+        node.connect(found.device_id, address)
         with err.status(f"connecting to {escape(found.name)}…"):
             link = node.await_state(found.device_id, "Connected", timeout)
         print_json(device_json(link)) if json else out.print(f"[green]✓[/] connected to {escape(found.name)}")
@@ -271,4 +272,5 @@ from springline.cli import keys as _keys  # noqa: E402
 from springline.cli import pairing as _pairing  # noqa: E402, F401
 from springline.cli import trail as _trail  # noqa: E402, F401
 from springline.cli import trust as _trust  # noqa: E402, F401
+from springline.cli import tune as _tune  # noqa: E402, F401
 from springline.cli import why as _why  # noqa: E402, F401 - further commands register themselves

@@ -183,6 +183,10 @@ class Channel:
         """Make sure that what is due is done, and that something wakes this channel next time."""
         self._pulse.look()
 
+    def keep_alive(self, seconds: float) -> None:
+        """From now on probe after so many seconds of silence."""
+        self._pulse.keep_alive(seconds)
+
     @property
     def local_host(self) -> str:
         """This side's address, or ``""``: the socket has none."""

@@ -160,11 +160,18 @@ class Hint:
 
 
 @dataclass(frozen=True, slots=True)
+class Tuned:
+    """The user has chosen another retry policy."""
+
+    retry: Retry
+
+
+@dataclass(frozen=True, slots=True)
 class DeadlineDue:
     """The clock reached ``state.deadline``."""
 
 
-Event = Wanted | Unwanted | Revoked | SocketUp | DialFailed | Established | SessionLost | Hint | DeadlineDue
+Event = Wanted | Unwanted | Revoked | SocketUp | DialFailed | Established | SessionLost | Hint | Tuned | DeadlineDue
 
 
 # -- effects: what to do about it ----------------------------------------------------------------------------------
@@ -390,6 +397,17 @@ def _lost(turn: _Turn, event: SessionLost) -> None:
         turn.back_off(event.reason)
 
 
+def _tuned(turn: _Turn, event: Tuned) -> None:
+    turn.state = replace(turn.state, retry=event.retry)
+
+
+def _tuned_while_waiting(turn: _Turn, event: Tuned) -> None:
+    _tuned(turn, event)
+    deadline = turn.state.deadline
+    if deadline is not None and deadline > turn.now + event.retry.cap:
+        turn.enter(Phase.RECONNECTING, turn.state.reason, turn.now + event.retry.cap * turn.random)
+
+
 def _ignore(_turn: _Turn, _event: Event) -> None:
     pass
 
@@ -432,6 +450,8 @@ TABLE: dict[tuple[Phase, type], Transition] = {
     (P.FAILED, Established): _not_wanted,
     **{(phase, Unwanted): _disconnect for phase in (P.CONNECTING, P.AUTHENTICATING, P.CONNECTED, P.RECONNECTING)},
     **{(phase, Revoked): _revoke for phase in Phase if phase is not P.FAILED},
+    **{(phase, Tuned): _tuned for phase in Phase if phase is not P.RECONNECTING},
+    (P.RECONNECTING, Tuned): _tuned_while_waiting,
 }
 
 

@@ -7,6 +7,7 @@ armed that looks at the session next, so nothing but :meth:`Pulse.stop` ends the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from springline.transport.liveness import Liveness, Verdict
 from springline.transport.timers import Timer, Timers
@@ -39,6 +40,12 @@ class Pulse:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+
+    def keep_alive(self, seconds: float) -> None:
+        """From now on probe after so many seconds of silence."""
+        self._liveness = replace(self._liveness, keepalive=seconds)
+        if self._timer is not None and not self._stopped:
+            self._watch()
 
     @property
     def silence(self) -> float:

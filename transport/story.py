@@ -79,6 +79,7 @@ _CAUSES: dict[type, Cause] = {
     link.DialFailed: Cause.UNREACHED,
     link.SessionLost: Cause.LOST,
     link.Hint: Cause.HINT,
+    link.Tuned: Cause.ASKED,
     link.DeadlineDue: Cause.TIME,
 }
 _NEXT: dict[Phase, Next] = {

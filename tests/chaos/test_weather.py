@@ -105,6 +105,15 @@ def test_a_path_that_passes_nothing_one_way_is_found_out(weathered: Weathered, w
     pair.await_link()
 
 
+def test_a_link_that_is_to_be_watched_closely_is(weathered: Weathered) -> None:
+    blue, red = weathered.pair.blue.control, weathered.pair.red_id
+    blue.tune(red, keepalive=5.0)
+    with weathered.being(deaf=True, mute=True):
+        eventually(lambda: found_dead((blue, red)), "the silence is noticed")
+    (silent,) = [entry.evidence for entry in blue.why(red).entries if "no sign of life" in entry.evidence]
+    assert int(silent.split()[-2]) < 20, silent  # 5 + 5 of them; by default it would have been 25 + 5
+
+
 def test_a_closed_door_is_tried_until_it_opens(weathered: Weathered) -> None:
     pair = weathered.pair
     with weathered.being(closed=True):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from springline.errors import Damaged, Newer
-from springline.store.preferences import MOST_ADDRESSES, ConnectionConfig, decode
+from springline.errors import Damaged, Misuse, Newer
+from springline.store.preferences import CAP, FIRST, KEEPALIVE, MOST_ADDRESSES, ConnectionConfig, Tuning, decode
 
 texts = st.text(st.characters(codec="utf-8"), max_size=10)
 seconds = st.floats(0.01, 1e6)
@@ -42,3 +42,34 @@ def test_anything_else_is_damaged(data: bytes) -> None:
 def test_a_newer_version_is_told_apart_from_damage() -> None:
     with pytest.raises(Newer):
         decode(b'{"version": 2}')
+
+
+@given(st.floats(*KEEPALIVE), st.floats(*FIRST), st.floats(*CAP))
+def test_what_the_user_chooses_is_kept_beside_the_rest(keepalive: float, first: float, cap: float) -> None:
+    chosen = Tuning(keepalive, min(first, cap), cap)
+    kept = decode(ConnectionConfig(("a:1",)).tuned(chosen).encode())
+    assert kept.tuning == chosen
+    assert kept.known_addresses == ("a:1",)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((1.0, 0.1, 30.0), "keep-alive can't be 1 s"),
+        ((86400.0, 0.1, 30.0), "5 to 3600 s"),
+        ((25.0, 0.0, 30.0), "first retry"),
+        ((25.0, 0.1, 1e9), "longest pause"),
+        ((25.0, 20.0, 10.0), "after the longest pause"),
+        ((float("nan"), 0.1, 30.0), "nan"),
+        ((25.0, 0.1, float("inf")), "inf"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(values: tuple[float, float, float], said: str) -> None:
+    with pytest.raises(Misuse) as refused:
+        Tuning(*values)
+    assert said in str(refused.value)
+
+
+@given(st.floats(), st.floats(), st.floats())
+def test_whatever_a_file_says_the_tuning_makes_sense(keepalive: float, first: float, cap: float) -> None:
+    assert ConnectionConfig((), (), keepalive, first, cap).tuning.retry_cap >= CAP[0]

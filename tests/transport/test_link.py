@@ -31,6 +31,7 @@ from springline.transport.link import (
     SessionLost,
     SessionRef,
     SocketUp,
+    Tuned,
     Unwanted,
     Wanted,
     step,
@@ -188,6 +189,17 @@ def test_jitter_is_full() -> None:
     assert Retry().delay(10_000, random=1.0) == 30.0
 
 
+def test_another_policy_counts_from_now_on() -> None:
+    patient = Retry(first=600.0, cap=3600.0)
+    state, effects = play(Tuned(patient), Wanted(), DialFailed(1, "x"))
+    assert state.deadline == 600.0
+    state, effects = play(Tuned(Retry(cap=5.0)), state=state)
+    assert state.phase is Phase.RECONNECTING
+    assert state.deadline == 5.0
+    assert state.reason == "x"
+    assert play(Tuned(patient), state=state)[0].deadline == 5.0  # a retry that is due soon is not put off
+
+
 class Links(RuleBasedStateMachine):
     """Any events in any order, with the shell's promises kept: time runs, deadlines fire, ids are unique."""
 
@@ -217,7 +229,11 @@ class Links(RuleBasedStateMachine):
         if before.phase is Phase.FAILED:
             assert self.state.phase is Phase.FAILED
 
-    @rule(event=st.sampled_from([Wanted(), Unwanted(), Hint("x"), Hint("x", afresh=True)]))
+    @rule(
+        event=st.sampled_from(
+            [Wanted(), Unwanted(), Hint("x"), Hint("x", afresh=True), Tuned(Retry(cap=2.0)), Tuned(Retry())]
+        )
+    )
     def user(self, event: Event) -> None:
         self.feed(event)
 
@@ -266,6 +282,11 @@ class Links(RuleBasedStateMachine):
     def waiting_has_a_deadline(self) -> None:
         at_rest = self.state.phase in (Phase.DISCONNECTED, Phase.FAILED)
         assert (self.state.deadline is None) == at_rest
+
+    @invariant()
+    def a_retry_is_never_further_away_than_the_user_allows(self) -> None:
+        if self.state.phase is Phase.RECONNECTING and self.state.deadline is not None:
+            assert self.state.deadline - self.now <= self.state.retry.cap
 
     @invariant()
     def connected_means_a_session(self) -> None:

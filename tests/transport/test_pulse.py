@@ -76,6 +76,21 @@ def test_an_answer_to_an_older_ping_is_not_the_round_trip_of_the_latest() -> Non
     assert not session.lost, "nothing was measured, so a doubted session has all of the patience"
 
 
+def test_another_keepalive_counts_at_once_and_wakes_a_stopped_pulse_for_nothing() -> None:
+    session = Session()
+    session.hear()
+    session.pulse.keep_alive(5.0)
+    assert session.clock.armed == [5.0]
+    session.clock.move(5.0)
+    session.hear()
+    session.pulse.keep_alive(60.0)
+    session.clock.move(59.0)
+    assert len(session.pings) == 2
+    session.pulse.stop()
+    session.pulse.keep_alive(5.0)
+    assert not session.clock.armed
+
+
 def test_a_loop_that_calls_too_early_does_not_end_the_watch() -> None:
     session = Session(early=1e-7)
     session.clock.move(1000)
