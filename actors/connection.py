@@ -27,7 +27,7 @@ from blake3 import blake3
 
 from springline.actors import rotating
 from springline.actors.delivery import Delivery
-from springline.actors.finding import AlsoTry, Found, NetworkChanged
+from springline.actors.finding import AlsoTry, Found, NetworkChanged, WhatWasFound
 from springline.actors.keeping import SessionNoted
 from springline.actors.messages import (
     CONNECTIONS,
@@ -248,6 +248,12 @@ class DeviceConnection(IoShell, ChannelUser):
     def found(self, message: Found, sender: Sender) -> None:
         """The device has said where it is; so it seeks us, whatever we think of the link."""
         self._link.found(message.via, message.addresses, message.issued_at)
+
+    @receives(WhatWasFound)
+    def what_was_found(self, message: WhatWasFound, sender: Sender) -> tuple[Found, ...]:
+        """Where the device has said that it is."""
+        found = self._link.found_so_far
+        return tuple(Found(self._device, one.addresses, via, one.issued_at) for via, one in found.items())
 
     @receives(NetworkChanged)
     def network_changed(self, message: NetworkChanged, sender: Sender) -> None:

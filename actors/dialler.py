@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +37,7 @@ from springline.transport.lineup import Target
 from springline.transport.noise import SECOND_FRAME, confirm
 from springline.transport.places import Places
 from springline.transport.resolving import Resolver
+from springline.transport.trouble import Impostor, trouble_of
 
 MOST_ATTEMPTS = 384
 """Sockets that are connecting or shaking hands: fewer than handshakes the Keystore keeps in mind."""
@@ -57,6 +58,26 @@ class _Won:
     sock: socket.socket
     session: Authenticated
     address: Address
+
+
+class _Trial:
+    """One address, tried step by step. :param now: monotonic seconds."""
+
+    def __init__(self, address: Address, now: Callable[[], float]) -> None:
+        self._now = now
+        self.result = Tried(address, ())
+
+    async def step(self, name: str, work: Awaitable[Any]) -> Any:
+        """What comes of the work, or None if nothing does."""
+        began, value, said = self._now(), None, ""
+        try:
+            value = await work
+        except (SpringlineError, OSError) as error:
+            said = reason(error)
+            trouble = trouble_of(name, error, self.result.address)
+            self.result = replace(self.result, trouble=trouble, hint=getattr(error, "hint", ""))
+        self.result = replace(self.result, steps=(*self.result.steps, (name, self._now() - began, said)))
+        return value
 
 
 class Dialler:
@@ -147,7 +168,7 @@ class Dialler:
         try:
             session: Authenticated = await self._ask(device, FinishHandshake(begun.handle, answer))
         except Malformed as error:
-            raise Malformed(f"whoever answers there is not that device ({error.message})") from None
+            raise Impostor(f"whoever answers there is not that device ({error.message})") from None
         return session
 
     async def _ask(self, device: UUID, question: object) -> Any:
@@ -158,24 +179,14 @@ class Dialler:
 
     async def try_address(self, message: TryAddress) -> Tried:
         """How far a dial of that one address would get. The other side sees a caller who hangs up in the middle."""
-        steps: list[tuple[str, float, str]] = []
-        async with self._trials.take(message.device):
-            targets = await self._step(steps, "resolve", self._resolver.resolve(message.address, message.device))
-            sock = targets and await self._step(steps, "connect", self._connect(message.device, targets))
+        device, trial = message.device, _Trial(message.address, self._actor.loop.time)
+        async with self._trials.take(device):
+            targets = await trial.step("resolve", self._resolver.resolve(message.address, device))
+            sock = targets and await trial.step("connect", self._connect(device, targets))
             if sock:
                 with sock:
-                    await self._step(steps, "handshake", self._introduce(sock, message.device))
-        return Tried(message.address, tuple(steps))
-
-    async def _step(self, steps: list[tuple[str, float, str]], name: str, work: Any) -> Any:
-        began = self._actor.loop.time()
-        try:
-            value = await work
-        except (SpringlineError, OSError) as error:
-            steps.append((name, self._actor.loop.time() - began, reason(error)))
-            return None
-        steps.append((name, self._actor.loop.time() - began, ""))
-        return value
+                    await trial.step("handshake", self._introduce(sock, device))
+        return trial.result
 
     async def _connect(self, device: UUID, targets: Sequence[Target]) -> socket.socket:
         """The first of them that can be connected to. :raises Unreachable: none can."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from springline.transport.address import Address
+from springline.transport.trouble import Trouble
 
 NETWORK = "discovery.network"
 MDNS = "discovery.mdns"
@@ -190,6 +191,16 @@ class Health:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class KnockAtHome:
+    """To the transport: call yourself where you listen. → ``tuple[Tried, ...]``, steps ``connect`` and ``accept``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WhatWasFound:
+    """To a DeviceConnection: where has the device said that it is? → ``tuple[Found, ...]``, the latest of each way."""
+
+
 # -- dialling ------------------------------------------------------------------------------------------------------
 
 
@@ -219,9 +230,9 @@ class CalledFrom:
 
 @dataclass(frozen=True, slots=True)
 class AnswersAt:
-    """To the Keystore: this device answers at that address too, or the user says so; keep it after those that are known.
+    """To the Keystore: this device answers at that address too, or the user says so. Told, not asked.
 
-    Told, not asked.
+    It is kept after those that are known.
     """
 
     device: UUID
@@ -234,10 +245,13 @@ class Tried:
 
     :param steps: ``(step, seconds, error)``: ``resolve``, ``connect``, ``handshake``; the first with an error is the
         last one. An empty error is none.
+    :param trouble: what kind of error the last one is, if it is one. :param hint: what it says would help, or ``""``.
     """
 
     address: Address
     steps: tuple[tuple[str, float, str], ...]
+    trouble: Trouble | None = None
+    hint: str = ""
 
     @property
     def answers(self) -> bool:

@@ -8,6 +8,7 @@ this device can be reached.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from springline.actors.finding import (
     AddressesChanged,
     AlsoTry,
     CalledFrom,
+    KnockAtHome,
     MappedAt,
     NetworkChanged,
     OwnAddresses,
@@ -43,7 +45,7 @@ from springline.actors.wire import Fd
 from springline.store.identity import DeviceInfo
 from springline.transport.address import Address
 from springline.transport.interfaces import own_addresses
-from springline.transport.listening import Listener
+from springline.transport.listening import Listener, knock
 
 log = logging.getLogger("springline.tcp")
 
@@ -152,6 +154,12 @@ class TcpTransport(IoShell):
     async def try_address(self, message: TryAddress, sender: Sender) -> Tried:
         """How far a dial of that address would get."""
         return await self._dialler.try_address(message)
+
+    @receives(KnockAtHome)
+    async def knock_at_home(self, message: KnockAtHome, sender: Sender) -> tuple[Tried, ...]:
+        """Does anybody answer where this device listens?"""
+        at = [listener.address for listener in self._listeners]
+        return tuple(map(Tried, at, await asyncio.gather(*map(knock, at))))
 
     # -- in --------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from springline.transport.address import Address
 from springline.transport.lineup import Lineup, Target, plain
 from springline.transport.places import Place
 from springline.transport.resolving import Resolver, in_figures
+from springline.transport.trouble import Itself, Silent
 
 STAGGER = 0.25
 """Seconds between the starts of two attempts (RFC 8305 §5 recommends 250 ms)."""
@@ -198,8 +199,8 @@ async def connect(target: Target, place: Place | None = None, own: Iterable[Addr
     """A connected, non-blocking TCP socket; the caller's to close.
 
     :param place: is left early if somebody else needs it. :param own: where this device listens.
-    :raises OSError: as the system says. :raises Unreachable: no answer in :data:`CONNECT_TIMEOUT` seconds, or it is
-        this device itself.
+    :raises OSError: as the system says. :raises Silent: no answer in :data:`CONNECT_TIMEOUT` seconds.
+    :raises Itself: it is this device.
     """
     loop = asyncio.get_running_loop()
     sock = socket.socket(target.family, socket.SOCK_STREAM)
@@ -212,10 +213,10 @@ async def connect(target: Target, place: Place | None = None, own: Iterable[Addr
                 place.give_way = lambda: None if patience.expired() else patience.reschedule(loop.time())
             await loop.sock_connect(sock, target.sockaddr)
         if is_self(sock, own):
-            raise Unreachable("that is this device itself")
+            raise Itself("that is this device itself")
     except TimeoutError:
         sock.close()
-        raise Unreachable(f"no answer in {loop.time() - began:.0f} s") from None
+        raise Silent(f"no answer in {loop.time() - began:.0f} s") from None
     except BaseException:
         sock.close()
         raise

@@ -19,7 +19,7 @@ from springline.transport.address import Address
 from springline.transport.link import SessionRef
 from springline.transport.story import Entry
 from springline.transport.timers import Timer, Timers
-from springline.transport.ways import Ways
+from springline.transport.ways import Finding, Ways
 
 LINGER = 1.0
 """Seconds a session that lost against a newer one stays to finish what is under way on it."""
@@ -172,6 +172,11 @@ class LinkDriver(Generic[Session]):
     def ways(self, known: Sequence[Address]) -> tuple[Address, ...]:
         """The addresses to dial, best first. :param known: those that have worked, last good first."""
         return self._ways.order(known)
+
+    @property
+    def found_so_far(self) -> dict[str, Finding]:
+        """What the device has said of where it is, by the way it came."""
+        return self._ways.found
 
     # -- what is done about it -------------------------------------------------------------------------------------
 

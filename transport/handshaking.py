@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from springline.errors import Malformed, Refused, Unreachable
+from springline.errors import Malformed
+from springline.transport.trouble import Foreign, HungUp, Mute
 
 DEADLINE = 5.0
 """Seconds in which a handshake must be through (a stranger's first frame likewise)."""
@@ -44,18 +45,18 @@ async def read_frame(sock: socket.socket, size: int) -> bytes:
 async def read_answer(sock: socket.socket, size: int) -> bytes:
     """The body of the frame with which whoever was dialled answers. What goes wrong is told in words for people.
 
-    :raises Malformed: something else answers. :raises Refused: it hangs up. :raises Unreachable: it says nothing.
+    :raises Foreign: something else answers. :raises HungUp: it does. :raises Mute: it says nothing.
     """
     try:
         async with asyncio.timeout(DEADLINE):
             head = await read_exactly(sock, LENGTH_SIZE)
             if int.from_bytes(head, "big") != size:
-                raise Malformed(f"something else answers there{looks_like(head)}")
+                raise Foreign(f"something else answers there{looks_like(head)}")
             return await read_exactly(sock, size)
     except TimeoutError:
-        raise Unreachable("it takes the call and says nothing") from None
+        raise Mute("it takes the call and says nothing") from None
     except OSError:
-        raise Refused("it hangs up without an answer: it is another device, or does not know this one") from None
+        raise HungUp("it hangs up without an answer: it is another device, or does not know this one") from None
 
 
 def looks_like(head: bytes) -> str:

@@ -7,15 +7,25 @@ with it, even if another one of that name comes.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from dataclasses import dataclass
 
+from springline.errors import SpringlineError
 from springline.transport.address import Address
+from springline.transport.dialing import reason
 from springline.transport.lineup import plain
+from springline.transport.resolving import in_figures
 
 BACKLOG = 1024
 """Calls the kernel keeps waiting, e.g. while the transport is being restarted."""
+
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with
+"""Where a socket that listens everywhere is called from its own machine."""
+
+KNOCK_PATIENCE = 5.0
+"""Seconds until nobody takes a call."""
 
 
 def bound(address: Address, *, only_v6: bool = False) -> socket.socket:
@@ -49,6 +59,33 @@ def address_of(sockaddr: tuple[str, int] | tuple[str, int, int, int]) -> Address
         with contextlib.suppress(OSError):
             return Address(f"{host}%{socket.if_indextoname(sockaddr[3])}", port)
     return Address(host, port)
+
+
+async def knock(address: Address) -> tuple[tuple[str, float, str], ...]:
+    """Call a listening socket of this very process, as strangers do: does anybody take the call?
+
+    Whoever takes it reads the end of our side, and hangs up.
+
+    :param address: where it is bound. :returns: ``(step, seconds, error)``, as of ``Tried``.
+    """
+    loop = asyncio.get_running_loop()
+    home = Address(LOOPBACK.get(address.host, address.host), address.port)
+    step, began = "connect", loop.time()
+    steps = []
+    try:
+        (target, *_) = in_figures(home) or ()
+        with socket.socket(target.family, socket.SOCK_STREAM) as sock:
+            sock.setblocking(False)
+            async with asyncio.timeout(KNOCK_PATIENCE):
+                await loop.sock_connect(sock, target.sockaddr)
+                steps.append((step, loop.time() - began, ""))
+                step, began = "accept", loop.time()
+                sock.shutdown(socket.SHUT_WR)
+                await loop.sock_recv(sock, 1)
+    except (SpringlineError, OSError) as error:
+        failed = "nobody takes the call" if isinstance(error, TimeoutError) else reason(error)
+        return (*steps, (step, loop.time() - began, failed))
+    return (*steps, (step, loop.time() - began, ""))
 
 
 @dataclass(slots=True)

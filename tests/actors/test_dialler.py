@@ -26,10 +26,11 @@ from springline.actors.messages import (
     SocketIsUp,
 )
 from springline.errors import Malformed, Refused
-from springline.tests.impostors import mute, nobody, python_web, serving, ssh, swallowing, tls, web
+from springline.tests.impostors import curt, mute, nobody, python_web, serving, ssh, swallowing, tls, web
 from springline.transport import dialing, handshaking
 from springline.transport.address import Address
 from springline.transport.noise import FIRST_FRAME, SECOND_FRAME, SessionKeys
+from springline.transport.trouble import Trouble
 
 KEYS = SessionKeys(b"s" * 32, b"r" * 32, b"n" * 32)
 ME = "the caller"
@@ -258,8 +259,8 @@ def test_hundreds_of_devices_return_at_once_and_hostile_ones_hold_up_themselves(
 # -- trials --------------------------------------------------------------------------------------------------------
 
 
-def tried(address: Address, own: tuple[Address, ...] = ()) -> tuple[list[str], str]:
-    """The steps, and the last one's error."""
+def tried(address: Address, own: tuple[Address, ...] = ()) -> tuple[list[str], str, Trouble | None]:
+    """The steps, the last one's error, and of what kind it is."""
     results: list[Tried] = []
 
     async def scene(actor: Actor, dialler: Dialler, servers: Servers) -> None:
@@ -272,7 +273,7 @@ def tried(address: Address, own: tuple[Address, ...] = ()) -> tuple[list[str], s
     assert all(seconds >= 0 for _, seconds, _ in result.steps)
     assert all(not error for _, _, error in result.steps[:-1])
     assert not result.answers
-    return [step for step, _, _ in result.steps], result.steps[-1][2]
+    return [step for step, _, _ in result.steps], result.steps[-1][2], result.trouble
 
 
 def test_a_trial_of_where_the_device_is() -> None:
@@ -285,6 +286,7 @@ def test_a_trial_of_where_the_device_is() -> None:
         assert not actor.told  # no session comes of it
         result = await dialler.try_address(TryAddress(uuid4(), await servers.wrong()))
         assert "not that device" in result.steps[-1][2]
+        assert result.trouble is Trouble.IMPOSTOR
 
     played(scene)
 
@@ -299,20 +301,22 @@ def slow(hasty: None) -> Iterator[Address]:
 def test_trials_of_where_it_is_not(slow: Address, tmp_path: Path) -> None:
     resolve, connect, handshake = ["resolve"], ["resolve", "connect"], ["resolve", "connect", "handshake"]
     with nobody() as refusing:
-        assert tried(refusing) == (connect, "connection refused")
-    assert tried(slow) == (connect, "no answer in 0 s")
-    assert tried(Address("127.0.0.1", 0)) == (resolve, "0 is no port to reach anybody at")
-    assert tried(Address("0.0.0.0", 9)) == (resolve, "that is not the address of one device")
-    assert tried(Address("fe80::1%nosuch0", 9)) == (resolve, "there is no interface nosuch0 here")
+        assert tried(refusing) == (connect, "connection refused", Trouble.REFUSED)
+    assert tried(slow) == (connect, "no answer in 0 s", Trouble.SILENT)
+    assert tried(Address("127.0.0.1", 0)) == (resolve, "0 is no port to reach anybody at", Trouble.NOWHERE)
+    assert tried(Address("0.0.0.0", 9)) == (resolve, "that is not the address of one device", Trouble.NOWHERE)
+    assert tried(Address("fe80::1%nosuch0", 9)) == (resolve, "there is no interface nosuch0 here", Trouble.INTERFACE)
     with serving(mute) as address:
-        assert tried(address) == (handshake, "it takes the call and says nothing")
-        assert tried(address, (address,)) == (connect, "that is this device itself")
+        assert tried(address) == (handshake, "it takes the call and says nothing", Trouble.MUTE)
+        assert tried(address, (address,)) == (connect, "that is this device itself", Trouble.ITSELF)
     with serving(ssh) as address:
-        assert tried(address) == (handshake, "something else answers there (it looks like SSH)")
+        assert tried(address) == (handshake, "something else answers there (it looks like SSH)", Trouble.FOREIGN)
     with serving(web) as address:
-        assert tried(address) == (handshake, "something else answers there (it looks like HTTP)")
+        assert tried(address) == (handshake, "something else answers there (it looks like HTTP)", Trouble.FOREIGN)
     with python_web() as address:
-        assert tried(address) == (handshake, "it takes the call and says nothing")
+        assert tried(address) == (handshake, "it takes the call and says nothing", Trouble.MUTE)
+    with serving(curt) as address:
+        assert tried(address)[0::2] == (handshake, Trouble.HANGS_UP)
     with tls(tmp_path) as address:
         assert tried(address)[0] == handshake
 
@@ -327,5 +331,6 @@ def test_a_trial_of_a_name_with_several_addresses_takes_the_one_that_answers(mon
         assert result.answers
         result = await dialler.try_address(TryAddress(uuid4(), Address("two.example", 1)))
         assert result.steps[-1][2].count("connection refused") == 2
+        assert result.trouble is Trouble.SEVERAL
 
     played(scene)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 import pytest
 
 from springline.actors.messages import connection_name
 from springline.errors import Misuse, Refused
+from springline.store.preferences import Tuning
 from springline.tests.nodes import eventually, paired, pid_of
 
 FAR = 2.0
@@ -20,7 +22,7 @@ FAR = 2.0
 def test_a_link_is_kept_up_as_eagerly_as_the_user_wants() -> None:
     with paired() as pair:
         usual = json.loads(pair.blue.run("tune", "red", "--json").stdout)
-        assert usual == {"id": str(pair.red_id), "name": "red", "keepalive": 25.0, "retry_first": 0.1, "retry_cap": 30.0}
+        assert usual == {"id": str(pair.red_id), "name": "red", **asdict(Tuning())}
         shown = pair.blue.run("tune", "red", "--keepalive", "60", "--retry-cap", "300")
         assert shown.returncode == 0
         assert "probed after 60 s" in shown.stdout

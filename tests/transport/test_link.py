@@ -191,9 +191,9 @@ def test_jitter_is_full() -> None:
 
 def test_another_policy_counts_from_now_on() -> None:
     patient = Retry(first=600.0, cap=3600.0)
-    state, effects = play(Tuned(patient), Wanted(), DialFailed(1, "x"))
+    state, _ = play(Tuned(patient), Wanted(), DialFailed(1, "x"))
     assert state.deadline == 600.0
-    state, effects = play(Tuned(Retry(cap=5.0)), state=state)
+    state, _ = play(Tuned(Retry(cap=5.0)), state=state)
     assert state.phase is Phase.RECONNECTING
     assert state.deadline == 5.0
     assert state.reason == "x"
