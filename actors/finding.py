@@ -95,7 +95,10 @@ class FoundInviter:
 
 @dataclass(frozen=True, slots=True)
 class FindingKeys:
-    """→ ``tuple[Lookout, ...]``: what to look out for in these periods; devices that are not linked are left out."""
+    """→ ``tuple[Lookout, ...]``: what to look out for in these periods; devices that are not linked are left out.
+
+    :param periods: a few near the present one (``tags.around``).
+    """
 
     devices: tuple[UUID, ...]
     periods: tuple[int, ...]
@@ -118,9 +121,11 @@ class Lookout:
 
 @dataclass(frozen=True, slots=True)
 class SealRecords:
-    """→ ``tuple[Announcement, ...]``: this device's addresses, signed, sealed for each of these devices.
+    """→ ``tuple[Announcement, ...]``: this device's addresses, signed, sealed for each of these devices, for now.
 
-    :param lifetime: seconds the records are good for.
+    Devices that are not linked are left out.
+
+    :param lifetime: seconds the records are good for, at most ``records.MOST_LIFETIME``.
     """
 
     devices: tuple[UUID, ...]

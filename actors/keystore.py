@@ -18,7 +18,8 @@ from nacl.bindings import crypto_scalarmult
 
 from springline.actors import cell, hardening
 from springline.actors.doorkeeper import Doorkeeper
-from springline.actors.finding import AnswersAt
+from springline.actors.finding import Announcement, AnswersAt, FindingKeys, Lookout, SealRecords
+from springline.actors.findkeeping import Findkeeper
 from springline.actors.keeping import (
     Audit,
     ChangePassphrase,
@@ -121,6 +122,7 @@ class Keystore(Shell):
         self._doorkeeper = Doorkeeper(self._vault, self._rotation, time.time())
         self._trust = Trustkeeper(self._vault, self.tell, self.wake, self._note)
         self._trust.look(_now())
+        self._finding = Findkeeper(self._vault)
 
     @receives(Audit)
     def audit(self, message: Audit, sender: Sender) -> None:
@@ -294,6 +296,18 @@ class Keystore(Shell):
         if found is None:
             raise UnknownDevice(f"no device {device} is paired")
         return found
+
+    # -- find ------------------------------------------------------------------------------------------------------
+
+    @receives(FindingKeys)
+    def finding_keys(self, message: FindingKeys, sender: Sender) -> tuple[Lookout, ...]:
+        """What to look out for."""
+        return self._finding.lookouts(message, _now())
+
+    @receives(SealRecords)
+    def seal_records(self, message: SealRecords, sender: Sender) -> tuple[Announcement, ...]:
+        """Where this device is, for these others only."""
+        return self._finding.announcements(message, _now())
 
     # -- connect ---------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from nacl.signing import SigningKey, VerifyKey
 from springline.errors import Malformed, Misuse
 
 PAIRING_CONTEXT = "pairing"
+RECORD_CONTEXT = "address record"
 _CERTIFICATE_CONTEXT = "static key"
 
 KEY_SIZE = 32

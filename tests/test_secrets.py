@@ -20,6 +20,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from nacl.bindings import crypto_scalarmult
 
 from springline.actors.messages import KEYSTORE
 from springline.cli.local import TOKEN, LocalNode, left_over
@@ -28,6 +29,7 @@ from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.store.vault import Vault
 from springline.tests.nodes import Pair, eventually, pid_of, rotated
+from springline.transport.discovery.tags import finding_secret
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 NAMES = {"blue": "blaue-kombüse-7381", "red": "rote-kombüse-9472"}
@@ -72,6 +74,9 @@ def secrets_of(node: LocalNode, peer: UUID) -> dict[str, bytes]:
     """What must be nowhere but in the Keystore."""
     vault = vault_of(node)
     ring = vault.keys(peer)
+    device = vault.device(peer)
+    assert device is not None
+    shared = crypto_scalarmult(vault.identity.static_private, device.info.static_key)
     rest = {f"key {number} of the rotation": key for number, key in enumerate((ring.previous, *ring.pending)) if key}
     return rest | {
         "passphrase": node.passphrase.split()[0].encode(),
@@ -80,6 +85,7 @@ def secrets_of(node: LocalNode, peer: UUID) -> dict[str, bytes]:
         "X25519 private key": vault.identity.static_private,
         "relationship key": ring.relationship_key,
         "recovery key": ring.recovery,
+        "finding secret": finding_secret(shared),
     }
 
 
