@@ -19,6 +19,7 @@ from springline.actors.events import EventHub
 from springline.actors.finding import NOWHERE, Discovery
 from springline.actors.keeping import APPROVALS
 from springline.actors.keystore import Keystore, KeystoreArgs
+from springline.actors.network import NetworkArgs, NetworkMonitor
 from springline.actors.tcp import TcpArgs, TcpTransport
 from springline.protocols.echo.handler import Echo
 from springline.protocols.files.handler import Files, FilesArgs
@@ -61,7 +62,7 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
         *(ChildSpec(handler.protocol, handler, given) for handler, given in args.handlers),
     )
     transports = (ChildSpec("tcp", TcpTransport, args.tcp),)
-    finders: tuple[ChildSpec, ...] = ()
+    finders = (ChildSpec("network", NetworkMonitor, NetworkArgs()),)
     return SupervisorSpec(
         children=(
             ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),

@@ -8,12 +8,14 @@ device that dials tries them on each of its interfaces.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterable, Sequence
 
 import ifaddr
 
 from springline.transport.address import Address
 from springline.transport.dialing import EVERYWHERE
+from springline.transport.network import OUTSIDE, Place, View, Way
 
 MOST_OF = {"v4": 4, "v6": 3, "mapped": 1, "link-local": 2, "loopback": 1}
 """How many of each kind are told, in the order in which they are told."""
@@ -34,6 +36,29 @@ def here() -> frozenset[str]:
     """The addresses of all interfaces, without scopes."""
     ips = (ip for adapter in ifaddr.get_adapters() for ip in adapter.ips)
     return frozenset(str(ip.ip) if ip.is_IPv4 else str(ip.ip[0]).partition("%")[0] for ip in ips)
+
+
+def look_around() -> View:
+    """The network as every system shows it: by name and address, without cables and gateways.
+
+    :raises OSError: it does not.
+    """
+    ips = [(adapter.nice_name, ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips]
+    named = [(name, ip if isinstance(ip, str) else ip[0].partition("%")[0]) for name, ip in ips]
+    places = frozenset(Place(name, ip) for name, ip in named if not ipaddress.ip_address(ip).is_loopback)
+    ways = frozenset(way for family in OUTSIDE if (way := _way_out(family, places)) is not None)
+    return View(places, frozenset(place.interface for place in places), ways)
+
+
+def _way_out(family: int, places: Iterable[Place]) -> Way | None:
+    """Connecting a datagram socket sends nothing, and tells which address would be sent from."""
+    with socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect((OUTSIDE[family], 9))
+        except OSError:
+            return None
+        own = sock.getsockname()[0].partition("%")[0]
+    return next((Way(family, place.interface) for place in places if place.ip == own), None)
 
 
 def chosen(listeners: Sequence[Address], present: Iterable[str], mapped: Address | None) -> tuple[Address, ...]:

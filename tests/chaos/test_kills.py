@@ -22,6 +22,7 @@ ACTORS = (
     "protocols.files",
     "transports",
     "transports.tcp",
+    "discovery.network",
     "pairing",
     "connections",
     "connection",
