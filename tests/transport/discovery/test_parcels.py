@@ -1,0 +1,52 @@
+"""Only the two who share a secret can lay something down at its place."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from springline.errors import Malformed
+from springline.transport.discovery.parcels import PARCEL_SIZE, PLACE_SIZE, make, parse_untrusted, place_of
+from springline.transport.discovery.records import RECORD_SIZE
+
+SECRET, OTHER = bytes(32), bytes([1]) * 32
+secrets_ = st.binary(min_size=32, max_size=32)
+records = st.binary(min_size=RECORD_SIZE, max_size=RECORD_SIZE)
+
+
+@given(secret=secrets_, record=records, number=st.integers(0, 2**64 - 1))
+def test_what_is_made_is_read_again(secret: bytes, record: bytes, number: int) -> None:
+    parcel = make(secret, record, number)
+    assert len(parcel.packed) == PARCEL_SIZE
+    assert parse_untrusted(parcel.packed, place_of(secret)) == parcel
+    assert (parcel.record, parcel.number, len(parcel.place)) == (record, number, PLACE_SIZE)
+
+
+@given(at=st.integers(0, PARCEL_SIZE - 1), flip=st.integers(1, 255))
+def test_whatever_is_changed_it_is_refused(at: int, flip: int) -> None:
+    packed = bytearray(make(SECRET, bytes(RECORD_SIZE), 7).packed)
+    packed[at] ^= flip
+    with pytest.raises(Malformed):
+        parse_untrusted(bytes(packed), place_of(SECRET))
+
+
+def test_it_is_refused_elsewhere() -> None:
+    parcel = make(OTHER, bytes(RECORD_SIZE), 1)
+    assert parse_untrusted(parcel.packed).place == place_of(OTHER)
+    with pytest.raises(Malformed, match="belongs elsewhere"):
+        parse_untrusted(parcel.packed, place_of(SECRET))
+
+
+@given(st.binary(max_size=2 * PARCEL_SIZE) | st.binary(min_size=PARCEL_SIZE, max_size=PARCEL_SIZE))
+def test_bytes_from_outside_are_a_parcel_or_malformed(packed: bytes) -> None:
+    with contextlib.suppress(Malformed):
+        parse_untrusted(packed)
+
+
+def test_two_secrets_have_nothing_in_common() -> None:
+    one, other = make(SECRET, bytes(RECORD_SIZE), 1), make(OTHER, bytes(RECORD_SIZE), 1)
+    assert not {one.key, one.place, one.signature} & {other.key, other.place, other.signature}
+    assert OTHER not in other.packed
