@@ -135,11 +135,15 @@ class SealRecords:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """:param tag: the record's name (16 bytes). :param record: of a constant size."""
+    """:param tag: the record's name (16 bytes). :param record: of a constant size.
+
+    :param key: what has sealed it (32 bytes), of this period only; its place in the distributed table comes of it.
+    """
 
     device: UUID
     tag: bytes
     record: bytes
+    key: bytes = field(repr=False)
 
 
 # -- the network ---------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ class Findkeeper:
         for device in self._linked(message.devices, now):
             here = tags.spot(self._secret(device), own.device_id, tags.period_at(seconds))
             record = records.seal(message.addresses, here, self._sign, seconds, message.lifetime)
-            made.append(Announcement(device.info.device_id, here.tag, record))
+            made.append(Announcement(device.info.device_id, here.tag, record, here.key))
         return tuple(made)
 
     def _sign(self, statement: bytes) -> bytes:
