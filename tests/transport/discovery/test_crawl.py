@@ -104,6 +104,7 @@ def test_an_invented_address_does_not_hide_who_is_there() -> None:
 
 def test_one_host_is_heard_a_few_times() -> None:
     liar = contact(1, "9.9.9.9", 1)
+    network: dict[tuple[str, int], tuple[Contact, list[Contact]]]
     network = {("9.9.9.9", port): (contact(port, "9.9.9.9", port), []) for port in range(1, 60)}
     network[liar.at] = liar, [contact(port, "9.9.9.9", port) for port in range(2, 10)]
     crawl = Crawl(PLACE, OWN, [liar])
