@@ -50,3 +50,7 @@ def test_two_secrets_have_nothing_in_common() -> None:
     one, other = make(SECRET, bytes(RECORD_SIZE), 1), make(OTHER, bytes(RECORD_SIZE), 1)
     assert not {one.key, one.place, one.signature} & {other.key, other.place, other.signature}
     assert OTHER not in other.packed
+
+
+def test_the_place_in_the_documentation() -> None:
+    assert place_of(bytes(range(32))).hex() == "aab31fb887572fdbd3689cb765a9dca1c06b1ff3"
