@@ -97,7 +97,7 @@ class Control(Links):
 
     def __init__(self, data_dir: str | os.PathLike[str]) -> None:
         self.layout = Layout(data_dir)
-        self._bus = find_bus(self.layout)
+        self.bus = find_bus(self.layout)
         self._local = threading.local()
         self._clients: list[Client] = []
         self._lock = threading.Lock()
@@ -120,7 +120,7 @@ class Control(Links):
     def _client(self) -> Client:
         client: Client | None = getattr(self._local, "client", None)
         if client is None:
-            client = self._local.client = Client(self._bus)
+            client = self._local.client = Client(self.bus)
             with self._lock:
                 self._clients.append(client)
         return client
@@ -213,7 +213,7 @@ class Control(Links):
 
     def processes(self) -> tuple[Process, ...]:
         """The node's actors that are alive, by name."""
-        alive = [entry for entry in registered(self._bus) if entry.alive]
+        alive = [entry for entry in registered(self.bus) if entry.alive]
         return tuple(Process(entry.name, entry.pid, _device_of(entry.name)) for entry in alive)
 
     # -- pairing ---------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ class Control(Links):
 
         :param timeout: end after so many seconds without an event; None: never.
         """
-        client = Client(self._bus)
+        client = Client(self.bus)
         try:
             client.tell(EVENTS, Subscribe(_LEASE))
             yield from _listen(client, timeout)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,8 @@ from springline.actors.messages import (
     WhyLink,
     connection_name,
 )
+from springline.doctor.examine import examine
+from springline.doctor.report import Check, Report
 from springline.errors import UnknownDevice
 from springline.store.preferences import Tuning
 from springline.transport.address import Address
@@ -35,6 +38,9 @@ BY_USER = "you"
 
 class Links(ABC):
     """What can be asked about links."""
+
+    bus: str
+    """The node's bus directory."""
 
     @abstractmethod
     def ask(self, target: str, body: object, timeout: float = 10.0) -> Any:
@@ -90,6 +96,21 @@ class Links(ABC):
         """Why the link to ``device`` is as it is: its latest transitions, with cause, evidence and what follows."""
         told: Story = self.ask(CONNECTIONS, WhyLink(device))
         return told
+
+    def doctor(self, device: UUID | None = None, told: Callable[[Check], object] | None = None) -> Report:
+        """Test the ways in and out, all at once, and say what would help.
+
+        :param device: whose addresses to try, one by one; None: all devices, in brief.
+        :param told: hears of each check when it begins and when it is done.
+        :raises UnknownDevice: that device is not paired.
+        """
+        status = None if device is None else self.find(device)
+        known: dict[tuple[UUID | None, str], Check] = {}
+        for check in examine(self.bus, status):
+            known[check.device, check.what] = check
+            if told is not None:
+                told(check)
+        return Report(tuple(known.values()))
 
     def tuning(self, device: UUID) -> Tuning:
         """How eagerly the link to ``device`` is kept up."""

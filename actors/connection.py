@@ -263,7 +263,7 @@ class DeviceConnection(IoShell, ChannelUser):
     @receives(SocketIsUp)
     def socket_is_up(self, message: SocketIsUp, sender: Sender) -> None:
         """The dial has got through to a socket."""
-        self._link.step(link.SocketUp(message.attempt))
+        self._link.step(link.SocketUp(message.attempt, str(message.remote)))
 
     @receives(DialEnded)
     def dial_ended(self, message: DialEnded, sender: Sender) -> None:
@@ -287,8 +287,10 @@ class DeviceConnection(IoShell, ChannelUser):
         )
         session = _Session(channel, message.remote, dialled, tag, message.session.keys.hash)
         by_lower_id = (self._args.own < self._device) == dialled
-        epoch = message.session.epoch
-        self._link.established(tag, session, epoch, by_lower_id=by_lower_id, attempt=message.attempt)
+        where = str(message.remote) if dialled else message.remote.host  # a caller's port is another one each time
+        self._link.established(
+            tag, session, message.session.epoch, by_lower_id=by_lower_id, attempt=message.attempt, where=where
+        )
 
     # -- what the channel says -------------------------------------------------------------------------------------
 

@@ -137,7 +137,7 @@ class Dialler:
                 sock = await connect(target, place, self._own())
                 try:
                     if not told:
-                        told = self._actor.tell(caller, SocketIsUp(dial.attempt))
+                        told = self._actor.tell(caller, SocketIsUp(dial.attempt, target.address))
                     return _Won(sock, await self._introduce(sock, dial.device), target.address)
                 except BaseException:
                     sock.close()

@@ -187,9 +187,10 @@ class StopDialling:
 
 @dataclass(frozen=True, slots=True)
 class SocketIsUp:
-    """The dial has a socket; the handshake runs."""
+    """The dial has a socket to that address; the handshake runs."""
 
     attempt: int
+    remote: Address
 
 
 @dataclass(frozen=True, slots=True)

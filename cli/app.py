@@ -268,6 +268,7 @@ def demo(json: Json = False) -> None:
         raise typer.Exit(run_demo(as_json=json))
 
 
+from springline.cli import doctor as _doctor  # noqa: E402, F401
 from springline.cli import keys as _keys  # noqa: E402
 from springline.cli import pairing as _pairing  # noqa: E402, F401
 from springline.cli import trail as _trail  # noqa: E402, F401

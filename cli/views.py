@@ -44,6 +44,14 @@ def clock(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%H:%M:%S") if moment else ""
 
 
+def when(moment: datetime | None) -> str:
+    """Local time of day, and the date if that is another one than today."""
+    if moment is None:
+        return ""
+    today = datetime.now().astimezone().date()
+    return clock(moment) if moment.astimezone().date() == today else f"{day(moment)} {clock(moment)}"
+
+
 def day(moment: datetime) -> str:
     """Local date."""
     return moment.astimezone().strftime("%Y-%m-%d")
@@ -92,18 +100,20 @@ def process_json(process: Process) -> dict[str, Any]:
 
 def devices_table(links: Iterable[DeviceStatus]) -> Table:
     """The paired devices, for people."""
-    table = Table("Device", "State", "Since", "Why", "Next try", "Trust", "Id", box=None, header_style="dim")
+    table = Table(box=None, header_style="dim")
+    for head in ("Device", "State", "Since", "Why", "Next try", "Trust", "Id"):
+        table.add_column(head, overflow="fold", ratio=1 if head == "Why" else None)
     for status in links:
         link, device = status.link, status.device
         colour = STATE_COLOURS.get(link.state, "yellow")
         table.add_row(
             f"[bold]{escape(device.info.name)}[/]",
             f"[{colour}]{link.state}[/]",
-            clock(link.since),
+            when(link.since),
             escape(link.reason),
-            clock(link.next_attempt),
+            when(link.next_attempt),
             trust_text(device),
-            f"[dim]{str(device.info.device_id)[:13]}[/]",
+            f"[dim]{str(device.info.device_id)[:8]}[/]",
         )
     return table
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from springline.cli.app import DEFAULT_DIR, DataDir, Device, Json, app
 from springline.cli.console import failures_told, out, print_json
-from springline.cli.views import STATE_COLOURS, device_json
+from springline.cli.views import STATE_COLOURS, device_json, when
 from springline.control import Control
 from springline.transport.story import Entry
 
@@ -33,22 +33,24 @@ def why(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> 
 
 
 def _table(entries: tuple[Entry, ...]) -> Table:
-    table = Table("When", "Became", "Because", "What was seen", "Times", box=None, header_style="dim")
+    table = Table(box=None, header_style="dim")
+    for head in ("When", "Became", "Because", "What was seen"):
+        table.add_column(head, overflow="fold")
     for entry in entries:
         colour = STATE_COLOURS.get(entry.after, "yellow")
-        times = str(entry.count) if entry.count > 1 else ""
+        often = f" [dim]({entry.count} times since {_when(entry.since)})[/]" if entry.count > 1 else ""
         became = f"[{colour}]{escape(entry.after)}[/]"
-        table.add_row(_clock(entry.at), became, entry.cause.value, escape(entry.evidence), times)
+        table.add_row(_when(entry.at), became, entry.cause.value, escape(entry.evidence) + often)
     return table
 
 
 def _next(entry: Entry) -> str:
-    due = "" if entry.next_at is None else f", at {_clock(entry.next_at)} at the latest"
+    due = "" if entry.next_at is None else f", at {_when(entry.next_at)} at the latest"
     return f"{entry.next.value}{due}"
 
 
-def _clock(moment: float) -> str:
-    return datetime.fromtimestamp(moment).astimezone().strftime("%H:%M:%S")
+def _when(moment: float) -> str:
+    return when(datetime.fromtimestamp(moment).astimezone())
 
 
 def _json(entry: Entry) -> dict[str, Any]:

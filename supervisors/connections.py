@@ -9,6 +9,7 @@ escalates to nobody.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ from springline.supervisors.policy import What
 from springline.supervisors.spec import ChildSpec, SupervisorSpec
 from springline.supervisors.supervisor import Supervisor
 from springline.transport.link import Phase
-from springline.transport.story import Story, process_ended
+from springline.transport.story import Story, begun, process_ended
 
 RETRY = 0.2
 """Seconds after which a question to a Keystore that is just being restarted is asked again."""
@@ -85,6 +86,7 @@ class ConnectionManager(Supervisor):
 
     def start(self, args: SupervisorSpec) -> object:
         """Begin without children; they follow as soon as the Keystore has answered."""
+        self._begun = begun(time.time(), again=self.generation > 1)
         self._own: UUID | None = None
         self._loaded = False
         self._devices: dict[UUID, PairedDevice] = {}
@@ -175,13 +177,16 @@ class ConnectionManager(Supervisor):
     def _keep(self, status: LinkStatus) -> None:
         self._links[status.device] = status
         if status.entry is not None:
-            self._stories[status.device] = self._stories.get(status.device, Story()).add(status.entry)
+            self._stories[status.device] = self._story(status.device).add(status.entry)
         self._seek_soon()
 
     @receives(WhyLink)
     def _why(self, message: WhyLink, sender: Sender) -> Story:
         self._known(message.device)
-        return self._stories.get(message.device, Story())
+        return self._story(message.device)
+
+    def _story(self, device: UUID) -> Story:
+        return self._stories.get(device) or Story().add(self._begun)
 
     @receives(ListLinks)
     def _list(self, message: ListLinks, sender: Sender) -> object:

@@ -10,12 +10,14 @@ import pytest
 import springline
 
 ROOT = Path(springline.__file__).parent
+ABOVE = {"doctor", "node", "links", "control", "cli"}
 FORBIDDEN = {
-    "transport": {"store", "actors", "protocols", "supervisors", "node", "control", "cli"},
-    "store": {"transport", "actors", "protocols", "supervisors", "node", "control", "cli"},
-    "actors": {"protocols", "supervisors", "node", "control", "cli"},
-    "protocols": {"supervisors", "node", "control", "cli"},
-    "supervisors": {"node", "control", "cli"},
+    "transport": {"store", "actors", "protocols", "supervisors", *ABOVE},
+    "store": {"transport", "actors", "protocols", "supervisors", *ABOVE},
+    "actors": {"protocols", "supervisors", *ABOVE},
+    "protocols": {"supervisors", *ABOVE},
+    "supervisors": ABOVE,
+    "doctor": {"protocols", "node", "links", "control", "cli"},
 }
 THESPIAN = {"actors/bus.py", "actors/guard.py", "actors/shell.py", "node.py"}
 

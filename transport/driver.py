@@ -21,6 +21,9 @@ from springline.transport.story import Entry
 from springline.transport.timers import Timer, Timers
 from springline.transport.ways import Finding, Ways
 
+CLOCK_MARGIN = 600.0
+"""Seconds that two devices' clocks may differ by before it is worth a word."""
+
 LINGER = 1.0
 """Seconds a session that lost against a newer one stays to finish what is under way on it."""
 
@@ -124,10 +127,12 @@ class LinkDriver(Generic[Session]):
         """A name for a session that is about to be given to :meth:`established`."""
         return next(self._tags)
 
-    def established(self, tag: int, session: Session, epoch: int, *, by_lower_id: bool, attempt: int | None) -> None:
+    def established(
+        self, tag: int, session: Session, epoch: int, *, by_lower_id: bool, attempt: int | None, where: str = ""
+    ) -> None:
         """The transport has handed over an authenticated session; the rest as of ``link.Established``."""
         self.sessions[tag] = session
-        self.step(link.Established(SessionRef(tag, epoch, by_lower_id), attempt))
+        self.step(link.Established(SessionRef(tag, epoch, by_lower_id), attempt, where))
 
     def lost(self, tag: int, reason: str) -> None:
         """A session's channel is closed, and not by us."""
@@ -143,7 +148,9 @@ class LinkDriver(Generic[Session]):
             self._ways = news
             if self.state.dialling:
                 self._user.join_dial(self.state.attempt, addresses)
-            self.step(link.Hint(f"found by {via} at {', '.join(map(str, addresses[:3]))}"))
+            ahead = issued_at > self._wall() + CLOCK_MARGIN
+            doubt = " (it speaks from the future: one of the two clocks is wrong)" if ahead else ""
+            self.step(link.Hint(f"found by {via} at {', '.join(map(str, addresses[:3]))}{doubt}"))
 
     def network_changed(self, what: str, gone: frozenset[str]) -> None:
         """What was true of the network may not be any more: doubt sessions, and dial without waiting."""

@@ -18,6 +18,9 @@ DEADLINE = 5.0
 
 LENGTH_SIZE = 2
 
+HANGS_UP = "it hangs up without an answer: it is another device, does not know this one, or is about to stop"
+"""What is told of a call that is taken and ended."""
+
 
 async def read_exactly(sock: socket.socket, size: int) -> bytes:
     """``size`` bytes. :raises ConnectionError: the other side closed before."""
@@ -56,7 +59,7 @@ async def read_answer(sock: socket.socket, size: int) -> bytes:
     except TimeoutError:
         raise Mute("it takes the call and says nothing") from None
     except OSError:
-        raise HungUp("it hangs up without an answer: it is another device, or does not know this one") from None
+        raise HungUp(HANGS_UP) from None
 
 
 def looks_like(head: bytes) -> str:

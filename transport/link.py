@@ -119,9 +119,10 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class SocketUp:
-    """The dial of that attempt has a socket; the handshake begins."""
+    """The dial of that attempt has a socket; the handshake begins. :param where: for people, or ``""``."""
 
     attempt: int
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +135,21 @@ class DialFailed:
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """A session is authenticated: dialled by us (``attempt``) or by the peer (``attempt`` is None)."""
+    """A session is authenticated: dialled by us (``attempt``) or by the peer (``attempt`` is None).
+
+    :param where: its other end, for people, or ``""``.
+    """
 
     session: SessionRef
     attempt: int | None
+    where: str = ""
+
+    @property
+    def how(self) -> str:
+        """How it came about, one line."""
+        if self.attempt is None:
+            return f"it called from {self.where}" if self.where else "it called"
+        return f"connected to {self.where}" if self.where else "connected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,8 +360,9 @@ def _revoke(turn: _Turn, event: Revoked) -> None:
     turn.enter(Phase.FAILED, event.reason, None)
 
 
-def _socket_up(turn: _Turn, _event: Event) -> None:
-    turn.enter(Phase.AUTHENTICATING, "socket up, handshake running", turn.state.deadline)
+def _socket_up(turn: _Turn, event: SocketUp) -> None:
+    where = f" to {event.where}" if event.where else ""
+    turn.enter(Phase.AUTHENTICATING, f"the socket{where} is up, the handshake runs", turn.state.deadline)
 
 
 def _dial_failed(turn: _Turn, event: DialFailed) -> None:
@@ -362,12 +375,12 @@ def _dial_overdue(turn: _Turn, _event: Event) -> None:
 
 
 def _try_again(turn: _Turn, _event: Event) -> None:
-    turn.dial(f"attempt {turn.state.failures + 1}")
+    turn.dial(f"attempt {turn.state.failures + 1}, after {turn.state.reason}")
 
 
 def _established(turn: _Turn, event: Established) -> None:
     turn.landed(event.attempt)
-    turn.adopt(event.session, "connected" if event.attempt is not None else "connected by the other device")
+    turn.adopt(event.session, event.how)
 
 
 def _established_again(turn: _Turn, event: Established) -> None:
@@ -377,7 +390,7 @@ def _established_again(turn: _Turn, event: Established) -> None:
         turn.effects.append(Close(event.session.id, "a newer session exists", linger=True))
         return
     turn.drop_session("replaced by a newer session", linger=True)
-    turn.adopt(event.session, "replaced by a newer session")
+    turn.adopt(event.session, f"{event.how}, by a newer session")
 
 
 def _not_wanted(turn: _Turn, event: Established) -> None:

@@ -21,7 +21,8 @@ MOST_ENTRIES = 64
 class Cause(Enum):
     """What kind of thing happened; values are what users read."""
 
-    ASKED = "you asked for it"
+    BEGAN = "the keeper of the links has started"
+    ASKED = "you want it connected"
     UNWANTED = "you disconnected it"
     TRUST = "it is not trusted any more"
     REACHED = "the device was reached"
@@ -40,7 +41,7 @@ class Next(Enum):
     SHAKES_HANDS = "waits for the handshake"
     RETRIES = "dials again"
     WATCHES = "probes it when it falls silent"
-    RESTARTS = "starts its process again"
+    RESTARTS = "starts its process"
     WAITS = "waits until you connect it"
     NOTHING = "nothing, until it is paired again"
 
@@ -101,6 +102,16 @@ def tell(event: link.Event, before: LinkState, after: LinkState, now: float, wal
     cause = _cause(event, before)
     evidence = "" if cause is Cause.TIME else after.reason
     return Entry(wall, wall, before.phase.value, after.phase.value, cause, evidence, _NEXT[after.phase], due)
+
+
+def begun(wall: float, *, again: bool) -> Entry:
+    """The first line of a story: whoever keeps it has started.
+
+    :param wall: wall-clock seconds. :param again: it was killed before; what it knew is gone.
+    """
+    rest = Phase.DISCONNECTED.value
+    evidence = "again: what was before is in 'springline history'" if again else ""
+    return Entry(wall, wall, rest, rest, Cause.BEGAN, evidence, Next.RESTARTS)
 
 
 def process_ended(before: str, detail: str, wall: float) -> Entry:

@@ -23,12 +23,18 @@ def test_why_tells_the_story_of_a_killed_link() -> None:
 
         eventually(lambda: "its process ended" in causes(), "the killed process is in the story")
         told = json.loads(pair.blue.run("why", "red", "--json").stdout)
+        assert told["story"][0]["cause"] == "the keeper of the links has started"
         assert told["state"] == "Connected"
         ended = next(entry for entry in told["story"] if entry["cause"] == "its process ended")
         assert "SIGKILL" in ended["evidence"]
         assert told["story"][-1]["next"] == "probes it when it falls silent"
         shown = pair.blue.run("why", "red")
         assert "red is Connected" in shown.stdout
+        manager = pid_of(blue, "connections")
+        assert manager is not None
+        os.kill(manager, signal.SIGKILL)
+        pair.await_link()
+        eventually(lambda: "history" in blue.why(pair.red_id).entries[0].evidence, "a story that was lost says so")
         pair.red.down()
         eventually(lambda: causes()[-1] != "the device called", "the lost session is told")
         unreached = [entry for entry in blue.why(pair.red_id).entries if "refused" in entry.evidence]

@@ -30,13 +30,12 @@ from springline.tests.impostors import (
 from springline.transport import dialing, handshaking
 from springline.transport.address import Address
 from springline.transport.dialing import MOST_TOLD, Race, connect, is_self, race
-from springline.transport.handshaking import read_answer, send_frame
+from springline.transport.handshaking import HANGS_UP, read_answer, send_frame
 from springline.transport.lineup import MOST, Target
 from springline.transport.places import Places
 from springline.transport.resolving import Resolver
 
 NEVER = 3600.0
-HUNG_UP = "it hangs up without an answer: it is another device, or does not know this one"
 
 
 def targets(*ports: int) -> list[Address]:
@@ -338,7 +337,7 @@ def answer(address: Address) -> str:
 @pytest.mark.parametrize(
     ("talk", "said"),
     [
-        (curt, HUNG_UP),
+        (curt, HANGS_UP),
         (ssh, "something else answers there (it looks like SSH)"),
         (web, "something else answers there (it looks like HTTP)"),
         (saying(b"220 mail.example ESMTP\r\n"), "something else answers there (it looks like mail or FTP)"),
@@ -356,7 +355,7 @@ def test_what_answers_instead(talk: Talk, said: str, monkeypatch: pytest.MonkeyP
 def test_a_tls_server_answers_instead(tmp_path: Path) -> None:
     with tls(tmp_path) as address:
         said = answer(address)
-    assert said in ("something else answers there (it looks like TLS)", HUNG_UP)
+    assert said in ("something else answers there (it looks like TLS)", HANGS_UP)
 
 
 def test_a_web_server_answers_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,18 @@ def test_what_is_found_joins_the_dial_or_starts_one() -> None:
     assert one.dials[-1] == 2
 
 
+def test_a_record_from_the_future_is_used_and_called_what_it_is() -> None:
+    one = Link()
+    one.driver.step(link.Wanted())
+    one.driver.step(link.DialFailed(1, "refused"))
+    one.driver.found("mDNS", (HERE,), 1e9 + 365 * 86400)
+    assert one.dials == [1, 2]
+    assert "one of the two clocks is wrong" in one.entries[-1].evidence
+    one.driver.step(link.DialFailed(2, "refused"))
+    one.driver.found("DHT", (HERE,), 1e9 + 60)  # clocks differ a little
+    assert "clock" not in one.entries[-1].evidence
+
+
 def test_what_is_lost_twice_is_lost_once() -> None:
     one = Link()
     one.driver.step(link.Wanted())

@@ -231,7 +231,7 @@ class Links(RuleBasedStateMachine):
 
     @rule(
         event=st.sampled_from(
-            [Wanted(), Unwanted(), Hint("x"), Hint("x", afresh=True), Tuned(Retry(cap=2.0)), Tuned(Retry())]
+            [Wanted(), Unwanted(), Hint("x"), Hint("x", afresh=True), Tuned(Retry(first=20.0)), Tuned(Retry(cap=0.5))]
         )
     )
     def user(self, event: Event) -> None:

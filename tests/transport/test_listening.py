@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
 
+from springline.transport import listening as module
 from springline.transport.address import Address
 from springline.transport.dialing import tune
-from springline.transport.listening import Listener, address_of, bound
+from springline.transport.listening import Listener, address_of, bound, knock
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_ipv6, reason="this system has no IPv6")
 
@@ -77,3 +79,35 @@ def test_sockets_of_links_do_not_wait_for_ever() -> None:
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+
+
+def test_a_knock_finds_out_whether_anybody_takes_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KNOCK_PATIENCE", 0.2)
+
+    async def scene() -> None:
+        with bound(Address("127.0.0.1", 0)) as listener:
+            at = Address(*listener.getsockname())
+            steps = await knock(at)  # the kernel takes the call, and nobody else does
+            assert [(step, error) for step, _, error in steps] == [("connect", ""), ("accept", "nobody takes the call")]
+            listener.setblocking(False)
+            everywhere = Address("0.0.0.0", at.port)
+            loop = asyncio.get_running_loop()
+            calls: list[bytes] = []
+
+            async def take() -> None:
+                while True:
+                    sock, _ = await loop.sock_accept(listener)
+                    with sock:
+                        calls.append(await loop.sock_recv(sock, 100))
+
+            taking = loop.create_task(take())
+            for where in (at, everywhere):
+                steps = await knock(where)
+                assert [(step, error) for step, _, error in steps] == [("connect", ""), ("accept", "")]
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+            assert calls == [b"", b"", b""], "nothing is said to whoever takes it, the one of before included"
+        steps = await knock(at)
+        assert [(step, error) for step, _, error in steps] == [("connect", "connection refused")]
+
+    asyncio.run(scene())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ from springline.transport.link import (
     Wanted,
     step,
 )
-from springline.transport.story import MOST_ENTRIES, Cause, Entry, Next, Story, tell
+from springline.transport.story import MOST_ENTRIES, Cause, Entry, Next, Story, begun, tell
 
 WALL = 1_000_000.0
 
@@ -53,6 +54,31 @@ def test_a_life_in_words() -> None:
     assert (entry.cause, entry.next) == (Cause.UNWANTED, Next.WAITS)
     state, entry = told(Revoked(), state, 7.0)
     assert (entry.after, entry.cause, entry.next) == ("Failed", Cause.TRUST, Next.NOTHING)
+
+
+def test_where_is_told() -> None:
+    state, _ = step(LinkState(), Wanted(), 0.0)
+    state, entry = told(SocketUp(1, "192.0.2.1:7"), state)
+    assert "192.0.2.1:7" in entry.evidence
+    state, entry = told(Established(SessionRef(1, 1, True), 1, "192.0.2.1:7"), state)
+    assert entry.evidence == "connected to 192.0.2.1:7"
+    state, entry = told(Established(SessionRef(2, 2, False), None, "192.0.2.9"), state)
+    assert entry.evidence == "it called from 192.0.2.9, by a newer session"
+
+
+def test_while_it_is_dialled_again_it_is_known_why() -> None:
+    state, _ = step(LinkState(), Wanted(), 0.0)
+    for attempt in (1, 2, 3):
+        state, _ = step(state, DialFailed(attempt, "a:1: connection refused"), 0.0, 1.0)
+        state, _ = step(state, DeadlineDue(), 100.0)
+        assert state.reason == f"attempt {attempt + 1}, after a:1: connection refused"
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_story_says_when_it_begins(again: bool) -> None:
+    entry = begun(WALL, again=again)
+    assert (entry.at, entry.cause) == (WALL, Cause.BEGAN)
+    assert ("history" in entry.evidence) == again
 
 
 def test_a_dial_without_answer_is_no_matter_of_time() -> None:

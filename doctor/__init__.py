@@ -1,0 +1,1 @@
+"""Which of the ways in and out work, and what would help: ``springline doctor``."""

@@ -1,0 +1,1 @@
+"""Tests of ``doctor``: the advice by cases, the examination with real nodes."""
