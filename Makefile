@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint chaos simulate bench clean
+.PHONY: demo test lint chaos network simulate bench clean
 
 demo: $(STAMP)
 	$(BIN)/springline demo
@@ -21,6 +21,10 @@ lint: $(STAMP)
 # Longer than `make test` runs it: SPRINGLINE_CHAOS_KILLS and SPRINGLINE_CHAOS_SEED choose how long and which.
 chaos: $(STAMP)
 	SPRINGLINE_CHAOS_KILLS=$${SPRINGLINE_CHAOS_KILLS:-200} $(BIN)/pytest tests/chaos --timeout 1800
+
+# All that is done to two nodes in network namespaces of their own, also what takes long. Needs root, iproute2, nftables.
+network: $(STAMP)
+	$(BIN)/pytest tests/network -m "slow or not slow" -n 4 --dist loadfile
 
 # Years of nodes in virtual time, a thousand seeds of them; `--seed N` of the module runs one again.
 simulate: $(STAMP)

@@ -66,7 +66,7 @@ class LocalNode:
         self.listen = ""
         self._strength = strength
         self.where = listen
-        self._prefix = prefix
+        self.prefix = prefix
         self.options = options
         # A process that sets its title would otherwise write it over the environment, and its token.
         self.environment = {**os.environ, TOKEN: token, "SPT_NOENV": "1", "PYTHONUNBUFFERED": "1"}
@@ -122,7 +122,7 @@ class LocalNode:
     def up(self) -> None:
         """Start the node and wait for its ready line."""
         up = self._command("up", "--listen", self.where, "--passphrase-file", str(self._passphrase), "--json")
-        command = [*self._prefix, *up, *self.options]
+        command = [*self.prefix, *up, *self.options]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -58,6 +58,9 @@ from springline.transport.lineup import Target
 
 log = logging.getLogger("springline.pairing")
 
+KNOCKING = 15.0
+"""Seconds after which no further address of an invitation is tried, once one of them was taken by somebody else."""
+
 
 @dataclass(frozen=True, slots=True)
 class PairingArgs:
@@ -186,21 +189,30 @@ class Pairing(IoShell):
         return watched.id
 
     async def _visit(self, watched: Watched, keys: InvitationKeys, addresses: Sequence[Address]) -> None:
-        try:
-            sock, address = await self._reach(addresses)
-        except SpringlineError as error:
-            watched.end(error=error)  # nobody there: no words were tried
-            return
-        with sock:
+        """Knock at one address after the other, where somebody else may be by now: each knock uses up an attempt."""
+        left, until, failed = list(addresses), self.loop.time() + KNOCKING, ""
+        told: SpringlineError | None = None
+        while told is None or (left and self.loop.time() < until):
             try:
-                device = await Conversation(self.ask, watched, keys, sock, address).visit()
-            except (SpringlineError, OSError) as error:
-                told = _told(error, watched)
-                self._failed(watched, f"joining at {address.host}: {told.message}")
-                watched.end(error=told)
-                return
-        self._paired(device)
-        watched.end(device)
+                sock, address = await self._reach(left)
+            except SpringlineError as error:
+                told = told or error
+                break
+            with sock:
+                conversation = Conversation(self.ask, watched, keys, sock, address)
+                try:
+                    device = await conversation.visit()
+                except (SpringlineError, OSError) as error:
+                    told = _told(error, watched)
+                    failed = f"joining at {address.host}: {told.message}"
+                    left = [other for other in left if other != address and not conversation.answered]
+                else:
+                    self._paired(device)
+                    watched.end(device)
+                    return
+        if failed:  # else nobody is there, and no words were tried
+            self._failed(watched, failed)
+        watched.end(error=told)
 
     async def _reach(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
         async def attempt(target: Target) -> tuple[socket.socket, Address]:

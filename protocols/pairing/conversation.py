@@ -46,6 +46,9 @@ from springline.transport.session import Session
 DEADLINE = 20.0
 """Seconds for what the two devices say to each other, before their users are asked and again afterwards."""
 
+ANSWER = 5.0
+"""Seconds for whoever was called to answer at all."""
+
 DECISION = 120.0
 """Seconds for a user to compare and answer."""
 
@@ -58,6 +61,8 @@ class Conversation:
 
     :param watched: told how far it is. :param keys: of the invitation.
     :param sock: connected, non-blocking; the caller's to close. :param remote: where its other end is.
+
+    ``answered`` is true once whoever was called knows the words.
     """
 
     def __init__(self, ask: Ask, watched: Watched, keys: InvitationKeys, sock: socket.socket, remote: Address) -> None:
@@ -67,6 +72,7 @@ class Conversation:
         self._sock = sock
         self._remote = remote
         self._mine = secrets.token_bytes(exchange.CONTRIBUTION_SIZE)
+        self.answered = False
         self._talk: Talk | None = None
         self._limit = asyncio.timeout(None)
 
@@ -123,8 +129,10 @@ class Conversation:
             stepped: PairingStepped = await self._ask(KEYSTORE, PairingStep(handle, None, said.encode()))
             knock = stepped.message or b""
             await send_frame(self._sock, mac1(self._keys.doorbell, knock) + knock)
-            answer = await read_frame(self._sock, SECOND_FRAME)
+            async with asyncio.timeout(ANSWER):
+                answer = await read_frame(self._sock, SECOND_FRAME)
             last: PairingStepped = await self._ask(KEYSTORE, PairingStep(handle, answer))
+            self.answered = True
             theirs = offer.decode_untrusted(last.content, committed=True)
             _agree(said, theirs)
             await send_frame(self._sock, last.message or b"")

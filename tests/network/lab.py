@@ -1,8 +1,8 @@
 """A small network on one machine: hosts in namespaces, joined by a switch, with cables that can be pulled.
 
-The rule: everything is made under names with a random part, and goes when the lab is left, whatever happened in it. It
-needs ``ip`` (iproute2) and the right to make namespaces; filters need ``nft`` too. Where that is missing tests are
-skipped, and say so.
+The rule: everything is made under names with a random part, and goes when the lab is left, whatever happened in it; no
+packet leaves it. It needs ``ip`` (iproute2) and the right to make namespaces; filters and routers need ``nft`` too.
+Where that is missing, :class:`NoLab` says so.
 """
 
 from __future__ import annotations
@@ -13,152 +13,104 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
-from springline.cli.local import LocalNode, left_over
+from springline.cli.local import QUIET, LocalNode, left_over
 from springline.store.envelope import Strength
+from springline.tests.network.host import Host
+from springline.tests.network.router import Router
+from springline.tests.network.tools import ip, within
 
 SWITCH = "switch"
 
 
-def ip(*arguments: str) -> None:
-    """Run iproute2's ``ip``."""
-    _run("ip", *arguments)
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+class NoLab(Exception):
+    """There can be no lab here; the text says why."""
 
 
 @functools.cache
-def missing() -> str:
-    """Why there can be no lab here, or ``""``."""
-    for tool in ("ip", "nft"):
+def missing(*tools: str) -> str:
+    """Why there can be no lab here, or ``""``. :param tools: what is needed beside ``ip``."""
+    for tool in ("ip", *tools):
         if shutil.which(tool) is None:
             return f"there is no '{tool}' here"
     name = f"sl-{secrets.token_hex(3)}"
     try:
         ip("netns", "add", name)
-        ip("netns", "delete", name)
+        try:
+            for tool in tools:
+                within(name, tool, "list", "ruleset")
+        finally:
+            ip("netns", "delete", name)
     except (RuntimeError, subprocess.SubprocessError) as error:
         return f"namespaces can't be made here ({error})"
     return ""
 
 
-class Host:
-    """A namespace with one cable to the switch, and a node that can run in it."""
-
-    def __init__(self, lab: Lab, name: str, address: str) -> None:
-        self.namespace = f"{lab.name}-{name}"
-        self.address = address
-        self.node = LocalNode(
-            lab.folder / name,
-            name,
-            lab.token,
-            Strength.MINIMAL,
-            listen="0.0.0.0",
-            prefix=("ip", "netns", "exec", self.namespace),
-        )
-
-    def ip(self, *arguments: str) -> None:
-        """``ip`` inside the host."""
-        ip("-n", self.namespace, *arguments)
-
-    def nft(self, rules: str) -> None:
-        """Replace the host's packet filter. ``""`` takes it away."""
-        script = "flush ruleset\n" + rules
-        subprocess.run(
-            ["ip", "netns", "exec", self.namespace, "nft", "-f", "-"],
-            input=script, text=True, check=True, capture_output=True, timeout=30,
-        )  # fmt: skip
-
-    def unplug(self) -> None:
-        """Pull the cable."""
-        self.ip("link", "set", "eth0", "down")
-
-    def plug(self) -> None:
-        """Put it back; the address stays."""
-        self.ip("link", "set", "eth0", "up")
-
-    def move(self, address: str) -> None:
-        """Get another address; the former one is gone."""
-        self.ip("address", "delete", f"{self.address}/24", "dev", "eth0")  # first: it would take a second one with it
-        self.ip("address", "add", f"{address}/24", "dev", "eth0")
-        self.address = address
-
-    def deafen(self) -> None:
-        """Drop every TCP packet that comes in; what goes out goes out."""
-        self.nft("table inet lab { chain in { type filter hook input priority 0; meta l4proto tcp drop; }; }")
-
-    def hear(self) -> None:
-        """Undo :meth:`deafen`."""
-        self.nft("")
-
-
 class Lab:
-    """Hosts on one switch (10.77.0.0/24)."""
+    """Hosts on one switch (10.77.0.0/24 and fd77::/64)."""
 
     def __init__(self) -> None:
         self.token = secrets.token_hex(8)
         self.name = f"sl-{secrets.token_hex(3)}"
         self.folder = Path(tempfile.mkdtemp(prefix="springline-lab-"))
         self._namespaces: list[str] = []
-        self._space(SWITCH)
-        ip("-n", f"{self.name}-{SWITCH}", "link", "add", "bridge", "type", "bridge")
-        ip("-n", f"{self.name}-{SWITCH}", "link", "set", "bridge", "up")
+        try:
+            switch = self._space(SWITCH)
+            ip("-n", switch, "link", "add", "bridge", "type", "bridge")
+            ip("-n", switch, "link", "set", "bridge", "up")
+        except BaseException:
+            self.close()
+            raise
 
     def _space(self, name: str) -> str:
         full = f"{self.name}-{name}"
         ip("netns", "add", full)
         self._namespaces.append(full)
         ip("-n", full, "link", "set", "lo", "up")
+        # Nobody else is here, so nobody needs to be asked whether an IPv6 address is taken: it would take two seconds.
+        within(full, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
         return full
 
-    def host(self, name: str, address: str) -> Host:
-        """A new host with that address."""
-        self._space(name)
-        host = Host(self, name, address)
-        self.cable(host.namespace, "eth0", f"{self.name}-{SWITCH}", f"to-{name}")
-        ip("-n", f"{self.name}-{SWITCH}", "link", "set", f"to-{name}", "master", "bridge")
-        host.ip("address", "add", f"{address}/24", "dev", "eth0")
+    def _to_switch(self, namespace: str, end: str, name: str) -> None:
+        switch = f"{self.name}-{SWITCH}"
+        _cable(namespace, end, switch, f"to-{name}")
+        ip("-n", switch, "link", "set", f"to-{name}", "master", "bridge")
+
+    def host(self, name: str, *addresses: str, options: Sequence[str] = QUIET) -> Host:
+        """A new host. :param addresses: IPv4 or IPv6. :param options: of its ``springline up``."""
+        space = self._space(name)
+        self._to_switch(space, "eth0", name)
+        host = Host(space, (f"{self.name}-{SWITCH}", f"to-{name}"), self._node(name, space, options))
+        for address in addresses:
+            host.add(address)
         return host
 
-    def host_behind_nat(self, name: str, router_address: str) -> Host:
-        """A new host in a network of its own (10.78.0.0/24), behind a router that translates and lets nothing in."""
-        router = self._space(f"{name}-gw")
-        self.cable(router, "outside", f"{self.name}-{SWITCH}", f"to-{name}")
-        ip("-n", f"{self.name}-{SWITCH}", "link", "set", f"to-{name}", "master", "bridge")
-        self._space(name)
-        host = Host(self, name, "10.78.0.2")
-        self.cable(host.namespace, "eth0", router, "inside")
-        ip("-n", router, "address", "add", f"{router_address}/24", "dev", "outside")
-        ip("-n", router, "address", "add", "10.78.0.1/24", "dev", "inside")
-        host.ip("address", "add", "10.78.0.2/24", "dev", "eth0")
+    def host_behind(self, router: Router, name: str, address: str = "10.78.0.2") -> Host:
+        """A new host behind that router."""
+        space = self._space(name)
+        _cable(space, "eth0", router.namespace, router.inside)
+        ip("-n", router.namespace, "address", "add", "10.78.0.1/24", "dev", router.inside)
+        host = Host(space, (router.namespace, router.inside), self._node(name, space, QUIET))
+        host.add(address)
         host.ip("route", "add", "default", "via", "10.78.0.1")
-        rules = (
-            "table ip nat { chain post { type nat hook postrouting priority 100; oifname outside masquerade; }; }\n"
-            "table inet wall { chain in { type filter hook forward priority 0; "
-            'iifname "outside" ct state new drop; }; }'
-        )
-        forward = "echo 1 > /proc/sys/net/ipv4/ip_forward"
-        _run("ip", "netns", "exec", router, "sh", "-c", forward)
-        subprocess.run(
-            ["ip", "netns", "exec", router, "nft", "-f", "-"],
-            input=rules, text=True, check=True, capture_output=True, timeout=30,
-        )  # fmt: skip
         return host
 
-    @staticmethod
-    def cable(one: str, one_end: str, other: str, other_end: str) -> None:
-        """Join two namespaces."""
-        ip("link", "add", one_end, "netns", one, "type", "veth", "peer", "name", other_end, "netns", other)
-        ip("-n", one, "link", "set", one_end, "up")
-        ip("-n", other, "link", "set", other_end, "up")
+    def router(self, name: str, address: str) -> Router:
+        """A router with that address outside, which translates, and lets nothing in that was not asked for."""
+        space = self._space(name)
+        self._to_switch(space, Router.outside, name)
+        ip("-n", space, "address", "add", f"{address}/24", "dev", Router.outside)
+        return Router(space)
+
+    def _node(self, name: str, space: str, options: Sequence[str]) -> LocalNode:
+        prefix = ("ip", "netns", "exec", space)
+        folder = self.folder / name
+        return LocalNode(
+            folder, name, self.token, Strength.MINIMAL, listen="0.0.0.0", prefix=prefix, options=options,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Take everything away."""
@@ -168,11 +120,18 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def _cable(one: str, one_end: str, other: str, other_end: str) -> None:
+    """Join two namespaces."""
+    ip("link", "add", one_end, "netns", one, "type", "veth", "peer", "name", other_end, "netns", other)
+    ip("-n", one, "link", "set", one_end, "up")
+    ip("-n", other, "link", "set", other_end, "up")
+
+
 @contextlib.contextmanager
-def lab() -> Iterator[Lab]:
-    """A lab; skips the test where there can be none. Afterwards nothing of it is left."""
-    if why := missing():
-        pytest.skip(why)
+def lab(*tools: str) -> Iterator[Lab]:
+    """A lab. Afterwards nothing of it is left. :param tools: as of :func:`missing`. :raises NoLab: it can't be."""
+    if why := missing(*tools):
+        raise NoLab(why)
     made = Lab()
     try:
         yield made
@@ -180,3 +139,14 @@ def lab() -> Iterator[Lab]:
         assert not rest, f"processes left over: {rest}"
     finally:
         made.close()
+
+
+@contextlib.contextmanager
+def running(*hosts: Host) -> Iterator[None]:
+    """Their nodes run, all started and stopped at once."""
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        try:
+            list(pool.map(lambda host: host.node.__enter__(), hosts))
+            yield
+        finally:
+            list(pool.map(lambda host: host.node.down(), hosts))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from uuid import UUID
 
 import pytest
 
 from springline.actors.finding import NETWORK, Health, HowItGoes
 from springline.actors.network import WayOut
-from springline.tests.network.lab import Lab, lab
-from springline.tests.network.test_reaching import pair as pair_up
-from springline.tests.network.test_reaching import running, talk
+from springline.tests.network.couple import Couple, couple
+from springline.tests.network.lab import Lab
 from springline.tests.nodes import eventually
 
 PATIENCE = 20.0
@@ -24,12 +22,12 @@ class Two:
     def __init__(self, network: Lab) -> None:
         self.network = network
         self.red, self.blue = network.host("red", "10.77.0.1"), network.host("blue", "10.77.0.2")
-        self.other: UUID
+        self.pair: Couple
         self._seen = 0
 
     def told(self, since: float) -> list[str]:
         """What red's link has gone by."""
-        return [entry.evidence for entry in self.red.node.control.why(self.other).entries if entry.at >= since]
+        return [entry.evidence for entry in self.red.node.control.why(self.pair.blue_id).entries if entry.at >= since]
 
     def hears(self, line: str, since: float) -> None:
         eventually(lambda: line in "\n".join(self.told(since)), f"red's link hears: {line}", PATIENCE)
@@ -57,20 +55,17 @@ class Two:
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[Two]:
-    with lab() as network:
-        two = Two(network)
-        with running(two.red, two.blue):
-            pair_up(two.red, two.blue)
-            two.other = two.blue.node.control.whoami().device_id
-            yield two
+def started(long_lab: Lab) -> Iterator[Two]:
+    two = Two(long_lab)
+    with couple(two.red, two.blue) as two.pair:
+        yield two
 
 
 @pytest.fixture
 def two(started: Two) -> Iterator[Two]:
-    talk(started.red, started.blue)
+    started.pair.talk()
     yield started
-    talk(started.red, started.blue)
+    started.pair.talk()
 
 
 def test_a_cable_is_seen_both_ways_and_what_is_lost_is_dialled_when_it_is_back(two: Two) -> None:
@@ -93,13 +88,13 @@ def test_a_new_address_ends_sessions_of_the_former_at_once(two: Two) -> None:
 
 
 def test_one_address_more_ends_nothing(two: Two) -> None:
-    since = two.red.node.control.find(two.other).link.since
+    since = two.red.node.control.find(two.pair.blue_id).link.since
     two.red.ip("address", "add", "10.99.0.1/24", "dev", "eth0")
     two.sees("10.99.0.1 is on eth0 now")
     two.red.ip("address", "delete", "10.99.0.1/24", "dev", "eth0")
     two.sees("10.99.0.1 is gone")
-    talk(two.red, two.blue)
-    assert two.red.node.control.find(two.other).link.since == since
+    two.pair.talk()
+    assert two.red.node.control.find(two.pair.blue_id).link.since == since
 
 
 def test_the_way_out(two: Two) -> None:

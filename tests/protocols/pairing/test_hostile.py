@@ -316,3 +316,14 @@ def test_nobody_is_there_costs_no_attempt(pair: Pair, red: Control) -> None:
     for _ in range(MOST + 1):
         with pytest.raises(SpringlineError, match="connection refused"):
             pair.blue.control.join(build(os.urandom(16), at))
+
+
+def test_where_somebody_else_answers_is_passed_over(pair: Pair) -> None:
+    invited = parse(pair.red.control.invite().uri)
+    with socket.create_server(("127.0.0.1", 0)) as mute, socket.create_server(("127.0.0.1", 0)) as rude:
+        hanging_up = threading.Thread(target=lambda: rude.accept()[0].close())
+        hanging_up.start()
+        elsewhere = [Address("127.0.0.1", listener.getsockname()[1]) for listener in (rude, mute)]
+        device = pair.blue.control.join(build(invited.secret, [*elsewhere, *invited.addresses]))
+        hanging_up.join()
+    assert device.info.device_id == pair.red_id
