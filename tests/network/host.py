@@ -7,15 +7,14 @@ leaves the addresses, a filter drops and never refuses, a host that sleeps answe
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
-import psutil
-
 from springline.cli.local import LocalNode
-from springline.tests.network.tools import ip, nft, within
+from springline.tests.network.tools import ip, nft, run, within
 
 _MUTE = """
 import socket, sys, time
@@ -129,26 +128,25 @@ class Host:
 
     @contextlib.contextmanager
     def asleep(self) -> Iterator[None]:
-        """The machine sleeps: no process of the node runs, and its network answers nothing.
+        """The machine sleeps: none of its processes runs, and its network answers nothing.
 
         Its clocks go on, as they do for a virtual machine that is paused; a namespace can't stop them.
         """
-        top = psutil.Process(self.node.pid)
-        family = [top, *top.children(recursive=True)]
+        everybody = [int(pid) for pid in run("ip", "netns", "pids", self.namespace).split()]
         self.unplug()
-        _signal(family, signal.SIGSTOP)
+        _signal(everybody, signal.SIGSTOP)
         try:
             yield
         finally:
             self.plug()
-            _signal(family, signal.SIGCONT)
+            _signal(everybody, signal.SIGCONT)
 
 
 def _cidr(address: str) -> str:
     return f"{address}/{64 if ':' in address else 24}"
 
 
-def _signal(processes: Sequence[psutil.Process], what: signal.Signals) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(what)
+def _signal(processes: Sequence[int], what: signal.Signals) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, what)

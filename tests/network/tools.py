@@ -7,11 +7,12 @@ import subprocess
 PATIENCE = 30.0
 
 
-def run(*command: str, text: str = "") -> None:
-    """Run it. :param text: what it reads. :raises RuntimeError: it fails."""
+def run(*command: str, text: str = "") -> str:
+    """Run it; what it writes. :param text: what it reads. :raises RuntimeError: it fails."""
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=PATIENCE)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def ip(*arguments: str) -> None:

@@ -321,7 +321,11 @@ def test_nobody_is_there_costs_no_attempt(pair: Pair, red: Control) -> None:
 def test_where_somebody_else_answers_is_passed_over(pair: Pair) -> None:
     invited = parse(pair.red.control.invite().uri)
     with socket.create_server(("127.0.0.1", 0)) as mute, socket.create_server(("127.0.0.1", 0)) as rude:
-        hanging_up = threading.Thread(target=lambda: rude.accept()[0].close())
+
+        def hang_up() -> None:
+            rude.accept()[0].close()
+
+        hanging_up = threading.Thread(target=hang_up)
         hanging_up.start()
         elsewhere = [Address("127.0.0.1", listener.getsockname()[1]) for listener in (rude, mute)]
         device = pair.blue.control.join(build(invited.secret, [*elsewhere, *invited.addresses]))
