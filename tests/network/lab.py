@@ -65,13 +65,14 @@ class Lab:
             self.close()
             raise
 
-    def _space(self, name: str) -> str:
+    def _space(self, name: str, *, ipv6: bool = False) -> str:
         full = f"{self.name}-{name}"
         ip("netns", "add", full)
         self._namespaces.append(full)
         ip("-n", full, "link", "set", "lo", "up")
         # Nobody else is here, so nobody needs to be asked whether an IPv6 address is taken: it would take two seconds.
-        within(full, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
+        setting = "accept_dad" if ipv6 else "disable_ipv6"
+        within(full, "sh", "-c", f"echo {int(not ipv6)} > /proc/sys/net/ipv6/conf/default/{setting}")
         return full
 
     def _to_switch(self, namespace: str, end: str, name: str) -> None:
@@ -80,8 +81,11 @@ class Lab:
         ip("-n", switch, "link", "set", f"to-{name}", "master", "bridge")
 
     def host(self, name: str, *addresses: str, options: Sequence[str] = QUIET) -> Host:
-        """A new host. :param addresses: IPv4 or IPv6. :param options: of its ``springline up``."""
-        space = self._space(name)
+        """A new host. :param addresses: IPv4 or IPv6. :param options: of its ``springline up``.
+
+        Without IPv6 addresses it has no link-local one either: links would outlive every change of the others on it.
+        """
+        space = self._space(name, ipv6=any(":" in address for address in addresses))
         self._to_switch(space, "eth0", name)
         host = Host(space, (f"{self.name}-{SWITCH}", f"to-{name}"), self._node(name, space, options))
         for address in addresses:
