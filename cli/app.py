@@ -10,30 +10,37 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import platformdirs
 import typer
 from rich.markup import escape
 
+from springline import __version__
 from springline.cli.console import err, failures_told, out, print_json
 from springline.cli.passphrase import first_passphrase, present_passphrase, protection_level
 from springline.cli.views import (
     device_json,
     devices_table,
+    event_json,
     event_line,
+    names_of,
     process_json,
     processes_table,
     transfer_bar,
 )
 from springline.control import Control
-from springline.errors import LocalFault, Misuse
+from springline.errors import LocalFault, Misuse, NotConnected, Refused, SpringlineError
+from springline.store.devices import PairedDevice
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Keeps paired devices connected. Pair once with twelve words; whatever breaks comes back by itself.",
 )
+
+NODE, DEVICES, PAIRING, KEYS = "This node", "Paired devices", "Pairing and trust", "Keys and records"
+"""The parts of ``springline --help``."""
 
 DataDir = Annotated[
     Path, typer.Option("--data-dir", envvar="SPRINGLINE_DATA_DIR", help="Where this device's identity is kept.")
@@ -42,6 +49,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON value on standard o
 PassphraseFile = Annotated[Path | None, typer.Option("--passphrase-file", help="Read the passphrase from this file.")]
 NoPassphrase = Annotated[bool, typer.Option("--no-passphrase", help="Have none: who reads the files has the keys.")]
 Device = Annotated[str, typer.Argument(help="Id, unique prefix of an id, or name.", metavar="DEVICE")]
+
+NOBODY = "No device is paired yet. 'springline invite' here, 'springline join' there."
 
 DEFAULT_DIR = Path(platformdirs.user_data_dir("springline", appauthor=False))
 
@@ -53,10 +62,25 @@ def run() -> None:
     app()
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def springline(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Keeps paired devices connected. Pair once with twelve words; whatever breaks comes back by itself."""
+
+
 # -- a node's life -------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=NODE)
 def init(
     data_dir: DataDir = DEFAULT_DIR,
     name: Annotated[str | None, typer.Option(help="What other devices show. [default: this machine's name]")] = None,
@@ -80,7 +104,7 @@ def init(
             out.print(f"[green]✓[/] {escape(info.name)} is [bold]{info.device_id}[/], kept in {escape(str(data_dir))}")
 
 
-@app.command()
+@app.command(rich_help_panel=NODE)
 def up(
     data_dir: DataDir = DEFAULT_DIR,
     listen: Annotated[str, typer.Option(help="HOST or HOST:PORT; the port is chosen once and kept.")] = "0.0.0.0",  # noqa: S104
@@ -128,7 +152,7 @@ def _on_termination() -> threading.Event:
     return stop
 
 
-@app.command()
+@app.command(rich_help_panel=NODE)
 def status(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """What runs, and how the links are."""
     with failures_told(), Control(data_dir) as node:
@@ -148,12 +172,11 @@ def status(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
         out.print(f"[bold]{escape(own.name)}[/]  {own.device_id}  listening on {node.listening_at()}")
         if guard == "none":
             out.print("[yellow]no passphrase[/]: whoever reads the data directory has the keys")
-        out.print(devices_table(links))
-        names = {link.device.info.device_id: link.device.info.name for link in links}
-        out.print(processes_table(processes, names))
+        out.print(devices_table(links) if links else NOBODY, "")
+        out.print(processes_table(processes, names_of(links)))
 
 
-@app.command()
+@app.command(rich_help_panel=DEVICES)
 def devices(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """The paired devices."""
     with failures_told(), Control(data_dir) as node:
@@ -164,13 +187,13 @@ def devices(data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
         elif links:
             out.print(devices_table(links))
         else:
-            out.print("No device is paired yet. 'springline invite' here, 'springline join' there.")
+            out.print(NOBODY)
         before = [] if json else [escape(known.name) for known in node.known_before()]
         if before:
             out.print(f"To be paired again: [bold]{', '.join(before)}[/].")
 
 
-@app.command()
+@app.command(rich_help_panel=NODE)
 def events(
     data_dir: DataDir = DEFAULT_DIR,
     json: Json = False,
@@ -179,11 +202,15 @@ def events(
 ) -> None:
     """What happens, as it happens; one line each."""
     with failures_told(), Control(data_dir) as node:
+        names: dict[UUID, str] = {}
         for number, event in enumerate(node.events(timeout), start=1):
             if json:
-                print_json(event)
+                print_json(event_json(event))
             else:
-                out.print(event_line(event))
+                if event.device_id is not None and event.device_id not in names:
+                    with contextlib.suppress(SpringlineError):  # one that has just been restarted, say
+                        names = names_of(node.devices())
+                out.print(event_line(event, names), soft_wrap=True)
             if count is not None and number >= count:
                 return
 
@@ -191,7 +218,7 @@ def events(
 # -- one device ----------------------------------------------------------------------------------------------------
 
 
-@app.command()
+@app.command(rich_help_panel=DEVICES)
 def connect(
     device: Device,
     data_dir: DataDir = DEFAULT_DIR,
@@ -208,7 +235,7 @@ def connect(
         print_json(device_json(link)) if json else out.print(f"[green]✓[/] connected to {escape(found.name)}")
 
 
-@app.command()
+@app.command(rich_help_panel=DEVICES)
 def disconnect(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """Close the link to a device and keep it down until 'connect'."""
     with failures_told(), Control(data_dir) as node:
@@ -218,7 +245,7 @@ def disconnect(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = Fal
         print_json(device_json(link)) if json else out.print(f"[green]✓[/] disconnected from {escape(found.name)}")
 
 
-@app.command()
+@app.command(rich_help_panel=DEVICES)
 def message(
     device: Device,
     text: Annotated[str, typer.Argument(help="What to say.", metavar="TEXT")],
@@ -239,7 +266,7 @@ def message(
             out.print(f"[green]✓[/] delivered to {escape(found.name)} in {took * 1000:.1f} ms")
 
 
-@app.command()
+@app.command(rich_help_panel=DEVICES)
 def send(
     device: Device,
     path: Annotated[Path, typer.Argument(help="The file to send.", metavar="PATH")],
@@ -248,10 +275,16 @@ def send(
 ) -> None:
     """Send a file; survives lost links and killed processes on either side."""
     with failures_told(), Control(data_dir) as node:
-        found = node.find(device).device.info
-        transfer = node.send_file(found.device_id, path)
-        with transfer_bar(path.name, transfer.size) as moved:
-            result = transfer.wait(moved)
+        found = node.find(device).device
+        _refuse_if_kept_down(found)
+        transfer = node.send_file(found.info.device_id, path)
+        try:
+            with transfer_bar(path.name, transfer.size) as watch:
+                result = transfer.wait(watch)
+        except KeyboardInterrupt:
+            transfer.cancel()
+            err.print(f"[yellow]Given up:[/] {escape(path.name)} was not sent.")
+            raise
         if json:
             print_json({"bytes": result.size, "seconds": result.seconds, "blake3": result.blake3.hex()})
         else:
@@ -259,7 +292,18 @@ def send(
             out.print(f"[green]✓[/] {escape(path.name)}: {result.size:,} bytes in {rate}")
 
 
-@app.command()
+def _refuse_if_kept_down(device: PairedDevice) -> None:
+    """A file waits for a device that is away, but not for one that you keep away."""
+    from springline.store.trust import BARRED
+
+    name = device.info.name
+    if device.trust in BARRED:
+        raise Refused(f"{name} is {device.trust.value}", "pair it again")
+    if not device.auto_connect:
+        raise NotConnected(f"you have disconnected {name}", f"springline connect {name}")
+
+
+@app.command(rich_help_panel=NODE)
 def demo(json: Json = False) -> None:
     """See it work: two nodes on this machine, paired, talking, killed piece by piece, and back again."""
     from springline.cli.demo import run_demo

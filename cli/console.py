@@ -2,7 +2,7 @@
 
 The rule: with ``--json`` standard output carries exactly one JSON value (``events``: one a line) and nothing else;
 without it, what a person wants to see. Everything else, errors included, goes to standard error. Colours and bars
-appear on terminals only; rich sees to that, and to ``NO_COLOR``.
+appear on terminals only; rich sees to that, and to ``NO_COLOR``. A pipe has no edge: there nothing is cut or wrapped.
 
 Exit codes: 0 done · 1 failed, with one clear line · 2 misuse.
 """
@@ -13,7 +13,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -22,8 +22,17 @@ from rich.markup import escape
 from springline.errors import Misuse, SpringlineError
 from springline.events import as_json
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+NO_EDGE = 10_000
+"""Columns of what is no terminal."""
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether somebody looks at ``stream``, or types there. It is None if it was closed before we began."""
+    return stream is not None and stream.isatty()
+
+
+out = Console(highlight=False, width=None if is_terminal(sys.stdout) else NO_EDGE)
+err = Console(stderr=True, highlight=False, width=None if is_terminal(sys.stderr) else NO_EDGE)
 
 
 def print_json(value: Any) -> None:

@@ -35,6 +35,9 @@ KILLS = 10
 ROUND_TRIPS = 200
 PATIENCE = 20.0
 
+KILLED_ONCE = (KEYSTORE, TRANSPORT, CONNECTIONS)
+"""Whom the demo kills beside the DeviceConnection."""
+
 
 @dataclass(slots=True)
 class Seen:
@@ -48,6 +51,11 @@ class Seen:
     reconnect_ms_after: dict[str, float] = field(default_factory=dict)
     intact: bool = False
     orphans: int = -1
+
+    def all_well(self, kills: int) -> bool:
+        """Everything has arrived intact, everything that was killed is back, and nothing is left over."""
+        back = len(self.reconnect_ms) == kills and set(self.reconnect_ms_after) == set(KILLED_ONCE)
+        return self.intact and back and self.orphans == 0
 
 
 def run_demo(*, as_json: bool, file_size: int = FILE_SIZE, kills: int = KILLS) -> int:
@@ -64,11 +72,10 @@ def run_demo(*, as_json: bool, file_size: int = FILE_SIZE, kills: int = KILLS) -
             tell(f"[red]✗[/] {error}")
         rest = left_over(token)
         seen.orphans = len(rest)
-    ok = seen.intact and len(seen.reconnect_ms) == kills and len(seen.reconnect_ms_after) == 3 and not rest
     tell(f"{'[green]✓[/]' if not rest else '[red]✗[/]'} both nodes stopped; {len(rest)} processes left over")
     if as_json:
         print_json({name: getattr(seen, name) for name in Seen.__slots__})
-    return 0 if ok else 1
+    return 0 if seen.all_well(kills) else 1
 
 
 def _teller(as_json: bool) -> Callable[[str], None]:
@@ -102,7 +109,7 @@ def _play(blue: Control, red: Control, folder: Path, seen: Seen, tell: Any, file
         seen.reconnect_ms.append(kill_and_wait(blue, connection_name(them), them))
         tell(f"[green]✓[/] SIGKILL {number + 1:2} of the DeviceConnection: back in {seen.reconnect_ms[-1]:.0f} ms")
     seen.reconnect_ms_p50 = statistics.median(seen.reconnect_ms) if seen.reconnect_ms else 0.0
-    for actor in (KEYSTORE, TRANSPORT, CONNECTIONS):
+    for actor in KILLED_ONCE:
         took = kill_and_wait(blue, actor, them)
         seen.reconnect_ms_after[actor] = took
         tell(f"[green]✓[/] SIGKILL of {actor}: the link answers after {took:.0f} ms")
@@ -146,8 +153,8 @@ def _move_file(node: Control, device: UUID, folder: Path, size: int) -> tuple[fl
             digest.update(block)
             file.write(block)
     transfer = node.send_file(device, source)
-    with transfer_bar(source.name, transfer.size) as moved:
-        result = transfer.wait(moved)
+    with transfer_bar(source.name, transfer.size) as watch:
+        result = transfer.wait(watch)
     copy = folder / "red" / "incoming" / "demo.bin"
     same = copy.stat().st_size == size and blake3(copy.read_bytes()).digest() == digest.digest() == result.blake3
     return result.size / result.seconds / 1e6, same

@@ -23,8 +23,8 @@ from rich.style import Style
 from rich.text import Text
 
 from springline.actors.messages import Invitation
-from springline.cli.app import DEFAULT_DIR, DataDir, Json, app
-from springline.cli.console import err, failures_told, out, print_json
+from springline.cli.app import DEFAULT_DIR, PAIRING, DataDir, Json, app
+from springline.cli.console import err, failures_told, is_terminal, out, print_json
 from springline.cli.views import clock, paired_json
 from springline.control import Control
 from springline.errors import Misuse
@@ -37,7 +37,7 @@ BLACK_ON_WHITE = Style(color="#000000", bgcolor="#ffffff")
 Confirm = Annotated[bool, typer.Option("--confirm", help="Ask, when the other device is known, before it is stored.")]
 
 
-@app.command()
+@app.command(rich_help_panel=PAIRING)
 def invite(
     data_dir: DataDir = DEFAULT_DIR,
     wait: Annotated[bool, typer.Option("--wait", help="Show how it goes, until paired or expired.")] = False,
@@ -63,7 +63,7 @@ def invite(
             ui.invited(node.invite())
 
 
-@app.command()
+@app.command(rich_help_panel=PAIRING)
 def join(
     data_dir: DataDir = DEFAULT_DIR,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of the inviting device; a URI carries it.")] = None,
@@ -82,9 +82,11 @@ def join(
 
 
 def _words(one_line: bool) -> str:
-    if sys.stdin.isatty():
+    if is_terminal(sys.stdin):
         asked: str = typer.prompt("Twelve words or URI", err=True)
         return asked
+    if sys.stdin is None:
+        raise Misuse("standard input is closed", "the words are read from it")
     return sys.stdin.readline(4096) if one_line else sys.stdin.read(4096)
 
 
@@ -172,7 +174,7 @@ def show_qr(console: Console, text: str) -> None:
 
 def _line_before(until: datetime) -> str | None:
     """A line from standard input, or None if none comes in time. A pipe holds it already, or will say that it ends."""
-    if sys.stdin.isatty():
+    if is_terminal(sys.stdin):
         left = (until - datetime.now(UTC)).total_seconds()
         if not select.select([sys.stdin], [], [], max(0.0, left))[0]:
             return None

@@ -21,7 +21,7 @@ from pathlib import Path
 from springline.actors.cell import LONGEST
 from springline.actors.hardening import harden
 from springline.cli import oskeyring
-from springline.cli.console import err
+from springline.cli.console import err, is_terminal
 from springline.errors import Damaged, LocalFault, Misuse, WrongPassphrase
 from springline.store import config, opening
 from springline.store.envelope import Strength
@@ -172,7 +172,7 @@ def _asked_twice(what: str) -> bytearray:
 
 
 def _asked(what: str) -> bytearray:
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise Misuse("no passphrase is given and there is no terminal to ask on", "use --passphrase-file")
     fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)

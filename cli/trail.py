@@ -13,17 +13,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from springline.actors.keeping import ReadAudit, VerifyAudit
-from springline.cli.app import DEFAULT_DIR, DataDir, Device, Json, PassphraseFile, app
+from springline.cli.app import DEFAULT_DIR, DEVICES, KEYS, DataDir, Device, Json, PassphraseFile, app
 from springline.cli.console import err, failures_told, out, print_json
 from springline.cli.passphrase import Present, present_passphrase
-from springline.cli.views import clock, day
+from springline.cli.views import clock, day, names_of
 from springline.control import Control
 from springline.errors import Misuse, NotRunning
 from springline.store.chain import Entry, Verdict
 from springline.store.history import Session
 
 
-@app.command()
+@app.command(rich_help_panel=KEYS)
 def audit(
     data_dir: DataDir = DEFAULT_DIR,
     verify: Annotated[bool, typer.Option("--verify", help="Check that nothing was cut out or changed.")] = False,
@@ -69,7 +69,7 @@ def _names(data_dir: Path) -> dict[UUID, str]:
     """How the paired devices are called, if a node runs that can be asked."""
     try:
         with Control(data_dir) as node:
-            return {link.device.info.device_id: link.device.info.name for link in node.devices()}
+            return names_of(node.devices())
     except NotRunning:
         return {}
 
@@ -110,7 +110,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-@app.command()
+@app.command(rich_help_panel=DEVICES)
 def history(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """The sessions with a device that have ended, the latest first."""
     with failures_told(), Control(data_dir) as node:

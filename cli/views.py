@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from springline.actors.messages import DeviceStatus
@@ -31,10 +32,16 @@ from springline.events import (
     StoreRepaired,
     TrustChanged,
     TrustExpiring,
+    as_json,
 )
+from springline.protocols.files.handler import Progress
+from springline.protocols.files.sending import Phase
 from springline.protocols.message import Custom
 from springline.store.devices import PairedDevice
 from springline.store.trust import BARRED, span
+
+TEXT = "text"
+"""What the texts of ``springline message`` are called among custom messages."""
 
 STATE_COLOURS = {"Connected": "green", "Failed": "red", "Disconnected": "dim"}
 
@@ -55,6 +62,11 @@ def when(moment: datetime | None) -> str:
 def day(moment: datetime) -> str:
     """Local date."""
     return moment.astimezone().strftime("%Y-%m-%d")
+
+
+def names_of(links: Iterable[DeviceStatus]) -> dict[UUID, str]:
+    """How the devices are called."""
+    return {link.device.info.device_id: link.device.info.name for link in links}
 
 
 def _text(moment: datetime | None) -> str | None:
@@ -99,10 +111,10 @@ def process_json(process: Process) -> dict[str, Any]:
 
 
 def devices_table(links: Iterable[DeviceStatus]) -> Table:
-    """The paired devices, for people."""
+    """The paired devices, for people. In a narrow window it is the explanations that are cut, not who is meant."""
     table = Table(box=None, header_style="dim")
-    for head in ("Device", "State", "Since", "Why", "Next try", "Trust", "Id"):
-        table.add_column(head, overflow="fold", ratio=1 if head == "Why" else None)
+    for column in ("Device", "State", "Since", "Why", "Next try", "Trust", "Id"):
+        table.add_column(column, no_wrap=column in ("Device", "State"), overflow="fold")
     for status in links:
         link, device = status.link, status.device
         colour = STATE_COLOURS.get(link.state, "yellow")
@@ -138,10 +150,24 @@ def processes_table(processes: Iterable[Process], names: Mapping[UUID, str]) -> 
     return table
 
 
-def event_line(event: NetworkEvent) -> str:
-    """An event, for people."""
-    who = f"[bold]{str(event.device_id)[:8]}[/]" if event.device_id else "this node"
-    return f"[dim]{clock(event.at)}[/] {who} {_what(event)}"
+def event_json(event: NetworkEvent) -> dict[str, Any]:
+    """An event, for scripts. What a message says is in ``message``; a text of ``springline message`` in ``text``."""
+    told: dict[str, Any] = as_json(event)
+    if isinstance(event, MessageReceived):
+        try:
+            said = event.message
+        except Malformed as error:
+            return {**told, "unreadable": error.message}
+        told["message"] = as_json(said)
+        if isinstance(said, Custom) and said.protocol == TEXT:
+            told["text"] = said.payload.decode(errors="replace")
+    return told
+
+
+def event_line(event: NetworkEvent, names: Mapping[UUID, str]) -> str:
+    """An event, for people. :param names: how the devices are called."""
+    who = names.get(event.device_id, str(event.device_id)[:8]) if event.device_id else "this node"
+    return f"[dim]{clock(event.at)}[/] [bold]{escape(who)}[/] {_what(event)}"
 
 
 def _what(event: NetworkEvent) -> str:
@@ -179,14 +205,17 @@ def _said(event: MessageReceived) -> str:
         said = event.message
     except Malformed as error:
         return f"something unreadable ({error})"
-    if isinstance(said, Custom) and said.protocol == "text":
+    if isinstance(said, Custom) and said.protocol == TEXT:
         return repr(said.payload.decode(errors="replace"))
     return repr(said)
 
 
 @contextlib.contextmanager
-def transfer_bar(name: str, size: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; yields what tells it the bytes done so far."""
+def transfer_bar(name: str, size: int) -> Iterator[Callable[[Progress], None]]:
+    """A progress bar on standard error; yields what shows how far it is, and why it waits.
+
+    Where there is no terminal, only what it waits for is told, once for each reason.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -194,6 +223,17 @@ def transfer_bar(name: str, size: int) -> Iterator[Callable[[int], None]]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as progress:
-        task = progress.add_task(escape(name), total=size)
-        yield lambda done: progress.update(task, completed=done)
+    told = ""
+    with Bar(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(escape(name), total=size)
+
+        def watch(now: Progress) -> None:
+            nonlocal told
+            waits_for = now.reason if now.phase == Phase.WAITING.value else ""
+            shown = f"{escape(name)} [yellow]waits: {escape(waits_for)}[/]" if waits_for else escape(name)
+            bar.update(task, completed=now.moved, description=shown)
+            if waits_for not in ("", told) and not err.is_terminal:
+                err.print(shown)
+            told = waits_for or told
+
+        yield watch

@@ -83,18 +83,18 @@ class Transfer:
             progress = self._ask(_FILES, self._request)
         return progress
 
-    def wait(self, moved: Callable[[int], None] | None = None, timeout: float | None = None) -> Result:
+    def wait(self, watch: Callable[[Progress], None] | None = None, timeout: float | None = None) -> Result:
         """Wait until the receiver has it, whole and verified.
 
-        :param moved: told the bytes done so far, now and then.
+        :param watch: told how far it is, now and then.
         :param timeout: seconds; None: as long as it takes.
         :raises RemoteFault: the receiver does not want it. :raises TimedOut: it goes on, but not in time.
         """
         end = None if timeout is None else time.monotonic() + timeout
         while True:
             progress = self.progress()
-            if moved is not None:
-                moved(progress.moved)
+            if watch is not None:
+                watch(progress)
             if progress.phase == Phase.DONE.value:
                 self.close()
                 return Result(self.size, time.monotonic() - self._began, progress.blake3, progress.name)
