@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from springline.cli.app import DEFAULT_DIR, DataDir, Json, app
+from springline.cli.app import DEFAULT_DIR, NODE, DataDir, Json, app
 from springline.cli.console import failures_told, out, print_json
 from springline.control import Control
 from springline.doctor.report import Check, Report
@@ -24,7 +24,7 @@ from springline.errors import LocalFault, NotRunning
 Rows = dict[tuple[UUID | None, str], Check]
 
 
-@app.command()
+@app.command(rich_help_panel=NODE)
 def doctor(
     device: Annotated[
         str | None, typer.Argument(help="Try each of its addresses; without it all devices in brief.", metavar="DEVICE")
