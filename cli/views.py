@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from textwrap import shorten
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,9 @@ from springline.store.trust import BARRED, span
 
 TEXT = "text"
 """What the texts of ``springline message`` are called among custom messages."""
+
+MOST_REASON = 100
+"""Characters of a reason in a table of many; ``why`` tells all of it."""
 
 STATE_COLOURS = {"Connected": "green", "Failed": "red", "Disconnected": "dim"}
 
@@ -122,7 +126,7 @@ def devices_table(links: Iterable[DeviceStatus]) -> Table:
             f"[bold]{escape(device.info.name)}[/]",
             f"[{colour}]{link.state}[/]",
             when(link.since),
-            escape(link.reason),
+            escape(shorten(link.reason, MOST_REASON, placeholder=" …")),
             when(link.next_attempt),
             trust_text(device),
             f"[dim]{str(device.info.device_id)[:8]}[/]",

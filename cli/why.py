@@ -34,13 +34,14 @@ def why(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> 
 
 def _table(entries: tuple[Entry, ...]) -> Table:
     table = Table(box=None, header_style="dim")
-    for head in ("When", "Became", "Because", "What was seen"):
+    for head in ("When", "Became", "Because"):
         table.add_column(head, overflow="fold")
     for entry in entries:
         colour = STATE_COLOURS.get(entry.after, "yellow")
         often = f" [dim]({entry.count} times since {_when(entry.since)})[/]" if entry.count > 1 else ""
         became = f"[{colour}]{escape(entry.after)}[/]"
-        table.add_row(_when(entry.at), became, entry.cause.value, escape(entry.evidence) + often)
+        because = ": ".join(filter(None, (entry.cause.value, escape(entry.evidence))))
+        table.add_row(_when(entry.at), became, because + often)
     return table
 
 

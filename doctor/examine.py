@@ -278,8 +278,11 @@ def _link_check(status: DeviceStatus, tried: list[Tried] | None) -> Check:
     device, link = status.device, status.link
     wanted = device.trust not in BARRED and device.auto_connect
     works = link.state == Phase.CONNECTED.value if wanted else None
-    since = f"{link.since.astimezone():%Y-%m-%d %H:%M:%S}"
-    seen = f"{device.info.name} is {link.state} since {since}: {link.reason}"
+    seen = f"{device.info.name} is {link.state} since {link.since.astimezone():%Y-%m-%d %H:%M:%S}"
+    if works is not False or tried is None:
+        seen += f": {link.reason}"
+    elif link.next_attempt is not None:  # the reason is that of the addresses, and said with each
+        seen += f", and dialled again at {link.next_attempt.astimezone():%H:%M:%S}"
     helps = advice.about_link(status, tried)
     return Check("link", device.info.device_id, works=works, needed=wanted, seen=seen, advice=helps)
 

@@ -31,6 +31,7 @@ from springline.errors import (
 from springline.transport.framing import LENGTH_SIZE, MOST_FRAME, FrameBuffer
 from springline.transport.mux import Mux
 from springline.transport.noise import TAG_SIZE, SessionKeys
+from springline.transport.outgoing import unacknowledged
 from springline.transport.pulse import Pulse
 from springline.transport.records import (
     Ack,
@@ -112,7 +113,7 @@ class Channel:
         self.received = self.sent = 0  # bytes on the wire
         self._out = memoryview(bytearray(BATCH * MOST_FRAME))
         self._unsent = self._out[:0]
-        self._pulse = Pulse(keepalive, self._loop, self._ping, self._lose)
+        self._pulse = Pulse(keepalive, self._loop, self._ping, self._lose, self._progress)
         self._splice = Splice(self._mux, user, tag, self._loop.time, self._pulse.spoke)
         self._refresher = Refresher(
             self._session,
@@ -194,6 +195,10 @@ class Channel:
             return str(self._sock.getsockname()[0]).partition("%")[0]
         except (OSError, IndexError):
             return ""
+
+    def _progress(self) -> tuple[int, int]:
+        """Bytes given to be sent so far, and how many of them the other side's machine has acknowledged."""
+        return self.sent + len(self._unsent), self.sent - unacknowledged(self._sock)
 
     def _ping(self, token: int) -> None:
         self._mux.ping(token)

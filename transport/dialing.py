@@ -174,7 +174,7 @@ class Race(Generic[Won]):
         return Unreachable(self._story())
 
     def _story(self) -> str:
-        told = [f"{where}: {why}" for where, why in list(self._failures.items())[:MOST_TOLD]]
+        told = [f"{where}: {why}" for where, why in sorted(self._failures.items())[:MOST_TOLD]]
         if more := len(self._failures) - len(told):
             told.append(f"{more} more failed")
         if untried := len(self._lineup) + self._lineup.left_out:

@@ -18,7 +18,7 @@ DEADLINE = 5.0
 
 LENGTH_SIZE = 2
 
-HANGS_UP = "it hangs up without an answer: it is another device, does not know this one, or is about to stop"
+HANGS_UP = "it hangs up: it is another device, does not know this one, or is about to stop"
 """What is told of a call that is taken and ended."""
 
 

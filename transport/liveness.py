@@ -1,12 +1,16 @@
 """Is the other side still there? When to probe a session, and when to give it up.
 
-The rule: only bytes that were heard are evidence. Silence is normal while nobody speaks, so after ``keepalive`` seconds
+The rule: bytes that were heard are the evidence. Silence is normal while nobody speaks, so after ``keepalive`` seconds
 of it a probe is sent; silence after *we* have spoken is suspicious, so then the probe goes out as soon as an answer is
 overdue by the round trips measured so far. Anything heard counts as the answer, which spares probes while data flows.
 
 A probe has ``PATIENCE`` seconds, time enough for TCP to repair three losses in a row. When something has happened to
 the network there is reason for doubt, so a few measured round trips must do: a session given up wrongly costs one
 handshake, one kept wrongly costs the user's patience.
+
+One thing besides counts for the path: a probe that waits behind our own data on a slow line is no matter of silence as
+long as the other side's machine acknowledges more and more of that. Once the probe has got through, the answer may take
+a moment, and no longer.
 
 So a dead path is noticed after at most ``SUSPICION + PATIENCE`` (8 s) when active, ``keepalive + PATIENCE`` (30 s) when
 idle, and about one second after the machine wakes or its network changes.
@@ -91,6 +95,10 @@ class Liveness:
         if self.ends_at is None:
             return replace(self, doubted=True)
         return replace(self, doubted=True, ends_at=min(self.ends_at, now + self._brief(PATIENCE)))
+
+    def stuck(self, now: float, *, delivered: bool) -> Liveness:
+        """The probe was waiting behind our own data, which moves. :param delivered: now it has got through."""
+        return replace(self, ends_at=now + (self._brief(PATIENCE) if delivered else PATIENCE))
 
     def _brief(self, most: float) -> float:
         """Seconds that an answer may take, going by what was measured."""

@@ -18,15 +18,23 @@ class Pulse:
 
     :param keepalive: seconds of silence before a probe. :param timers: the loop all of it runs in.
     :param ping: sends a ping with that token. :param lose: called with the reason when the session is dead.
+    :param progress: bytes given to be sent so far, and how many of them the other side's machine has acknowledged.
     """
 
     def __init__(
-        self, keepalive: float, timers: Timers, ping: Callable[[int], object], lose: Callable[[str], object]
+        self,
+        keepalive: float,
+        timers: Timers,
+        ping: Callable[[int], object],
+        lose: Callable[[str], object],
+        progress: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
-        self._timers, self._send, self._lose = timers, ping, lose
+        self._timers, self._send, self._lose, self._progress = timers, ping, lose, progress
         self._liveness = Liveness(keepalive, timers.time())
         self._pings = 0
         self._pinged_at: float | None = None  # the latest ping that is not answered yet
+        self._before, self._acknowledged = 0, 0  # what was to be sent before it; how much of that has got through
+        self._delivered = True
         self._timer: Timer | None = None
         self._stopped = False
 
@@ -78,16 +86,30 @@ class Pulse:
         if self._stopped:
             return
         self._liveness, verdict = self._liveness.check(self._timers.time())
-        if verdict is Verdict.DEAD:
+        if verdict is Verdict.DEAD and not self._still_moves():
             self._lose(f"no sign of life for {self.silence:.0f} s")
             return
         if verdict is Verdict.PROBE:
             self._ping()
         self._watch()
 
+    def _still_moves(self) -> bool:
+        """Does the ping only wait for its turn? Once it has got through, there is a moment for its answer."""
+        if self._delivered:
+            return False
+        _, acknowledged = self._progress()
+        if acknowledged <= self._acknowledged:
+            return False
+        self._acknowledged = acknowledged
+        self._delivered = acknowledged > self._before
+        self._liveness = self._liveness.stuck(self._timers.time(), delivered=self._delivered)
+        return True
+
     def _ping(self) -> None:
         self._pings += 1
         self._pinged_at = self._timers.time()
+        self._before, self._acknowledged = self._progress()
+        self._delivered = self._before == self._acknowledged
         self._send(self._pings)
 
     def _watch(self) -> None:

@@ -52,7 +52,7 @@ class Entry:
 
     :param at: when it happened, wall-clock seconds; the latest time if it happened ``count`` times.
     :param since: when it happened first.
-    :param evidence: what was seen, and from where; nothing if it was only time.
+    :param evidence: what was seen, and from where; nothing if it was only time, or the user.
     :param next_at: when ``next`` happens at the latest, wall-clock seconds, or None if it waits for something else.
     """
 
@@ -100,7 +100,7 @@ def tell(event: link.Event, before: LinkState, after: LinkState, now: float, wal
     """
     due = None if after.deadline is None or after.phase is Phase.CONNECTED else wall + (after.deadline - now)
     cause = _cause(event, before)
-    evidence = "" if cause is Cause.TIME else after.reason
+    evidence = "" if cause in (Cause.TIME, Cause.ASKED, Cause.UNWANTED) else after.reason
     return Entry(wall, wall, before.phase.value, after.phase.value, cause, evidence, _NEXT[after.phase], due)
 
 

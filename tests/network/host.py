@@ -103,6 +103,14 @@ class Host:
         chain = f"chain at {{ type filter hook {hook} priority 0; meta l4proto tcp drop; }}"
         nft(self.namespace, f"table inet lab {{ {chain}; }}")
 
+    def narrow(self, rate: str, queue: str) -> None:
+        """Let no more than that out through the cable; what waits stands in a queue. Needs ``tc`` (iproute2).
+
+        :param rate: e.g. ``400kbit``. :param queue: how long it may become, e.g. ``8s``.
+        """
+        shape = ("tbf", "rate", rate, "burst", "16kb", "latency", queue)
+        within(self.namespace, "tc", "qdisc", "replace", "dev", "eth0", "root", *shape)
+
     def unfilter(self) -> None:
         """Let everything through again."""
         nft(self.namespace, "")

@@ -66,6 +66,50 @@ def test_a_probe_goes_out_now_and_has_little_time() -> None:
     assert session.lost
 
 
+class SlowLine(Session):
+    """A session whose pings wait behind data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hear()
+        self.queued, self.acknowledged = 1000, 0
+        self.pulse._progress = lambda: (self.queued, self.acknowledged)
+        self.pulse.spoke()
+        self.clock.move(LEAST)  # a ping has gone out, and stands behind 1000 bytes
+        assert len(self.pings) == 2
+
+
+def test_a_ping_that_waits_behind_data_that_moves_is_waited_for() -> None:
+    line = SlowLine()
+    for _ in range(8):
+        line.acknowledged += 100
+        line.clock.move(PATIENCE)
+        assert not line.lost
+    line.hear()
+    line.clock.move(KEEPALIVE - 0.1)
+    assert not line.lost
+
+
+def test_when_data_stops_moving_the_session_is_dead() -> None:
+    line = SlowLine()
+    line.acknowledged = 100
+    line.clock.move(PATIENCE)
+    assert not line.lost
+    line.clock.move(PATIENCE)
+    assert line.lost
+
+
+def test_once_the_ping_has_got_through_there_is_a_moment_for_its_answer_and_no_more() -> None:
+    line = SlowLine()
+    line.acknowledged = 2000  # a router in between may go on taking data for ever
+    line.clock.move(PATIENCE)
+    assert not line.lost
+    line.acknowledged = 3000
+    line.clock.move(LEAST)
+    assert line.lost
+    assert SUSPICION + PATIENCE + LEAST <= 10
+
+
 def test_an_answer_to_an_older_ping_is_not_the_round_trip_of_the_latest() -> None:
     session = Session()
     session.clock.move(KEEPALIVE + 4)
