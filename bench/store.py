@@ -6,9 +6,9 @@ that of the store and the tree, not of a thousand dials. Nobody's fsync is measu
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
-import statistics
 import sys
 import tempfile
 import time
@@ -16,65 +16,106 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from springline.cli.local import LocalNode, left_over
+from springline.bench.figures import Figure, median
+from springline.bench.sitting import Sitting, seconds_until
+from springline.cli.local import LocalNode
 from springline.store import atomic, opening
 from springline.store.identity import NetworkIdentity
 from springline.store.layout import Layout
 from springline.store.vault import Vault
 
-TIMES = 15
-
-Row = tuple[str, float, str, str]
+DEVICES, QUICK_DEVICES = 1000, 20
 
 
-def measure_store(devices: int) -> Iterator[Row]:
+def measure_store(sitting: Sitting) -> Iterator[Figure]:
     """The store by itself, then a node on it."""
-    token, folder = secrets.token_hex(8), Path(tempfile.mkdtemp(prefix="springline-bench-"))
-    node = LocalNode(folder, "many", token)
-    atomic.calls.fsync = lambda _fd: None
-    try:
-        node.init()
-        passphrase = node.passphrase.encode()
-        vault = opening.unlock(Layout(folder), passphrase)
-        _pair(vault, devices)
-        one = vault.devices()[0].info.device_id
-        change = _median(lambda: vault.seen(one, _now()))
-        yield f"saving a change of one of {devices} devices, without fsync", change * 1000, "ms", "≤ 10"
-        opened = _median(lambda: opening.unlock_with(vault.layout, vault.data_key))
-        yield f"opening {devices} devices, without Argon2id", opened, "s", "≤ 1.5"
-        derived = _median(lambda: vault.lock.derive(passphrase), 3)
-        yield "Argon2id at default strength", derived, "s", "0.3 to 1.0"
+    count = QUICK_DEVICES if sitting.quick else DEVICES
+    with _unsynced(), _home() as node:
+        vault = opening.unlock(Layout(node.folder), node.passphrase.encode())
+        _pair(sitting, vault, count)
+        yield from _changes(sitting, vault, count)
+        yield from _openings(sitting, vault, node.passphrase.encode(), count)
         began = time.perf_counter()
         node.up()
-        yield f"node with {devices} devices, start to ready (whole command)", time.perf_counter() - began, "s", ""
-        while sum(process.device is not None for process in node.control.processes()) < devices:
-            time.sleep(0.1)
-        yield f"until each of {devices} devices has its process", time.perf_counter() - began, "s", ""
+        started = time.perf_counter() - began
+        yield Figure("start_many", f"node with {count} devices, start to ready (the whole command)", started, "s")
+        running = seconds_until(lambda: _links(node) >= count, began)
+        yield Figure("links_many", f"until each of {count} devices has its process", running, "s")
+
+
+def _changes(sitting: Sitting, vault: Vault, count: int) -> Iterator[Figure]:
+    one = vault.devices()[0].info.device_id
+    taken = [_seconds(lambda: vault.seen(one, _now())) * 1000 for _ in sitting.times(40, 3, "changes")]
+    yield median("change", f"saving a change of one of {count} devices, without fsync", taken, "ms", most=10)
+
+
+def _openings(sitting: Sitting, vault: Vault, passphrase: bytes, count: int) -> Iterator[Figure]:
+    layout, key = vault.layout, vault.data_key
+    taken = [_seconds(lambda: opening.unlock_with(layout, key)) for _ in sitting.times(15, 2, "openings")]
+    yield median("open", f"opening {count} devices, without Argon2id", taken, "s", most=1.5)
+    with _opened() as paths:
+        opening.unlock_with(layout, key)
+    of_devices = sum("/connections/" in path for path in paths)
+    yield Figure("open_files", "files of single devices read by that", of_devices, "", most=0)
+    derived = [_seconds(lambda: vault.lock.derive(passphrase)) for _ in sitting.times(5, 1, "Argon2id")]
+    yield median("unlock", "unlocking at default strength (Argon2id)", derived, "s", least=0.3, most=1)
+
+
+@contextlib.contextmanager
+def _unsynced() -> Iterator[None]:
+    atomic.calls.fsync = lambda _fd: None
+    try:
+        yield
     finally:
         atomic.calls = atomic.Calls()
+
+
+@contextlib.contextmanager
+def _home() -> Iterator[LocalNode]:
+    folder = Path(tempfile.mkdtemp(prefix="springline-bench-"))
+    node = LocalNode(folder, "many", secrets.token_hex(8))
+    try:
+        node.init()
+        yield node
+    finally:
         node.down()
         shutil.rmtree(folder, ignore_errors=True)
-        rest = left_over(token)
-        if rest:
-            sys.exit(f"processes left over: {rest}")
 
 
-def _pair(vault: Vault, devices: int) -> None:
+_watching: list[list[str]] = []
+
+
+@contextlib.contextmanager
+def _opened() -> Iterator[list[str]]:
+    """The paths of the files that are opened meanwhile. An audit hook can't be taken away, so there is one at most."""
+    if not _watching:
+        sys.addaudithook(_opens)
+    _watching.append([])
+    yield _watching[-1]
+    _watching.append([])
+
+
+def _opens(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open":
+        _watching[-1].append(str(arguments[0]))
+
+
+def _pair(sitting: Sitting, vault: Vault, devices: int) -> None:
     """That many devices, none of them wanted."""
-    for number in range(devices):
+    for number in sitting.times(devices, devices, f"pairing {devices} devices"):
         info = NetworkIdentity.new().info(f"device {number}")
         vault.pair(info, secrets.token_bytes(32), (f"192.0.2.1:{1024 + number}",), _now())
         vault.set_auto_connect(info.device_id, False, _now())
 
 
-def _median(action: Callable[[], object], times: int = TIMES) -> float:
-    """Seconds."""
-    taken = []
-    for _ in range(times):
-        began = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+def _links(node: LocalNode) -> int:
+    return sum(process.device is not None for process in node.control.processes())
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
 
 
 def _now() -> datetime:

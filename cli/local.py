@@ -66,6 +66,7 @@ class LocalNode:
         self.listen = ""
         self._strength = strength
         self.where = listen
+        self.token = token
         self.prefix = prefix
         self.options = options
         # A process that sets its title would otherwise write it over the environment, and its token.
@@ -134,11 +135,22 @@ class LocalNode:
         self.listen = str(json.loads(line)["listen"])
         self._control = Control(self.folder)
 
-    def down(self) -> None:
-        """Stop the node as a user would, and wait until it has ended."""
+    def kill(self) -> None:
+        """SIGKILL for the command; what runs below it ends by itself."""
+        self._forget()
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _forget(self) -> None:
         if self._control is not None:
             self._control.close()
             self._control = None
+
+    def down(self) -> None:
+        """Stop the node as a user would, and wait until it has ended."""
+        self._forget()
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             try:
