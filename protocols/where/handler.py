@@ -2,8 +2,8 @@
 
 The rule: nothing is believed before it was tried. An address that a device tells, or that it has called from, is kept
 (after those that are known) once the device itself has answered there, with a handshake. Only devices with a link are
-heard here, one telling each :data:`PAUSE`, a few addresses of it, one at a time: so what a hostile one says costs a
-bounded number of connects, and never a place among another device's addresses.
+heard here, their tellings one at a time with pauses that grow (``pacing.py``), a few addresses of each: so what a
+hostile one says costs a bounded number of connects, and never a place among another device's addresses.
 
 What is known lives in the Keystore, and a telling that is lost is told again with the next link: so nothing is kept
 here that a restart would cost.
@@ -12,6 +12,7 @@ here that a restart would cost.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from springline.actors.shell import receives
 from springline.errors import Malformed
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.message import Custom, DeviceMessage
+from springline.protocols.where.pacing import Pace
 from springline.protocols.where.wire import VERSION, encode, from_untrusted, worth_trying
 from springline.transport.address import Address
 from springline.transport.link import Phase
@@ -31,9 +33,6 @@ log = logging.getLogger("springline.where")
 
 SETTLED = 1.0
 """Seconds a link is up before anything is told on it: one that flaps is not worth it."""
-
-PAUSE = 30.0
-"""Seconds between two tellings of a device that are looked at; of those in between the last one counts."""
 
 PATIENCE = 30.0
 """Seconds a trial may take, its waiting for other trials included."""
@@ -57,10 +56,12 @@ class _Consider:
 class _Heard:
     """What one device has told.
 
-    :param told: not looked at yet, or None. :param busy: it is being looked at, or the pause after that is not over.
+    :param told: not looked at yet, or None; of several the last one counts.
+    :param busy: it is being looked at, or the pause after that is not over.
     """
 
     told: tuple[Address, ...] | None = None
+    pace: Pace = field(default_factory=Pace)
     busy: bool = False
     to_try: deque[Address] = field(default_factory=deque)
 
@@ -122,14 +123,14 @@ class Where(ProtocolHandler):
         device = message.device
         heard = self._heard[device]
         if heard.to_try:  # still at the last one
-            self.wake(PAUSE, message)
+            self.wake(heard.pace.pause, message)
             return
         told, heard.told = heard.told, None
+        heard.busy = told is not None
         if told is None:
-            del self._heard[device]
             return
-        heard.busy = True
-        self.wake(PAUSE, message)
+        heard.pace = heard.pace.look(time.monotonic())
+        self.wake(heard.pace.pause, message)
 
         def contact(known: Any) -> None:
             if isinstance(known, tuple):

@@ -1,0 +1,1 @@
+"""That the benchmark still runs; its figures are not looked at."""
