@@ -48,7 +48,7 @@ from springline.actors.messages import (
     WhoAmI,
     connection_name,
 )
-from springline.actors.wire import registered
+from springline.actors.wire import alive, incarnation, registered
 from springline.errors import LocalFault, Misuse, NotRunning, TimedOut
 from springline.events import NetworkEvent
 from springline.links import Links
@@ -73,6 +73,11 @@ APP = "app"
 """The protocol of messages that are for the app itself; they arrive as ``MessageReceived`` events."""
 
 _LEASE = 30.0
+_LOOK = 1.0
+"""Seconds of silence after which a listener looks whether there still is a node."""
+
+_REBIRTH = 10.0
+"""Seconds a node may take to grow its tree again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,15 +304,33 @@ class Control(Links):
         """What happens from now on, as it happens.
 
         :param timeout: end after so many seconds without an event; None: never.
+        :raises NotRunning: the node has stopped.
         """
         client = Client(self.bus)
         try:
             client.tell(EVENTS, Subscribe(_LEASE))
-            yield from _listen(client, timeout)
+            yield from self._listen(client, timeout)
         finally:
             with contextlib.suppress(OSError):
                 client.tell(EVENTS, Unsubscribe())
             client.close()
+
+    def _listen(self, client: Client, timeout: float | None) -> Iterator[NetworkEvent]:
+        heard = renewed = alive_at = time.monotonic()
+        while timeout is None or time.monotonic() < heard + timeout:
+            left = _LOOK if timeout is None else min(_LOOK, heard + timeout - time.monotonic())
+            received = client.listen(max(0.0, left))
+            now = time.monotonic()
+            if now - renewed > _LEASE / 3:
+                client.tell(EVENTS, Subscribe(_LEASE))
+                renewed = now
+            if received is not None and isinstance(received[1], NetworkEvent):
+                heard = alive_at = now
+                yield received[1]
+            elif alive(incarnation(self.bus, ROOT)):
+                alive_at = now
+            elif now - alive_at > _REBIRTH or not os.path.isdir(self.bus):
+                raise NotRunning("the node has stopped", "start it again with 'springline up'")
 
     # -- plug-ins --------------------------------------------------------------------------------------------------
 
@@ -340,21 +363,6 @@ class Control(Links):
                 why = found.reason if found is not None else "it was removed"
                 raise LocalFault(f"{name} does not start: {why or 'it takes too long'}", "see the node's log")
             time.sleep(0.005)
-
-
-def _listen(client: Client, timeout: float | None) -> Iterator[NetworkEvent]:
-    renewed = time.monotonic()
-    quiet_until = None if timeout is None else renewed + timeout
-    while quiet_until is None or time.monotonic() < quiet_until:
-        left = _LEASE / 3 if quiet_until is None else min(_LEASE / 3, quiet_until - time.monotonic())
-        received = client.listen(max(0.0, left))
-        now = time.monotonic()
-        if now - renewed > _LEASE / 3:
-            client.tell(EVENTS, Subscribe(_LEASE))
-            renewed = now
-        if received is not None and isinstance(received[1], NetworkEvent):
-            quiet_until = None if timeout is None else now + timeout
-            yield received[1]
 
 
 def _device_of(name: str) -> UUID | None:

@@ -8,11 +8,14 @@ its subscribers and nobody has to notice.
 from __future__ import annotations
 
 import json
+import logging
 import os
 from typing import Any
 
 from springline.actors.messages import Publish, Subscribe, Unsubscribe
 from springline.actors.shell import IoShell, Sender, receives
+
+log = logging.getLogger("springline.events")
 
 FILE = "subscribers.json"
 MOST = 1000
@@ -62,6 +65,9 @@ class EventHub(IoShell):
     def _remember(self) -> None:
         now = self.loop.time()
         temporary = os.path.join(self.bus_directory, FILE + ".new")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({path: end - now for path, end in self._ends.items() if end > now}, file)
-        os.replace(temporary, os.path.join(self.bus_directory, FILE))
+        try:
+            with open(temporary, "w", encoding="utf-8") as file:
+                json.dump({path: end - now for path, end in self._ends.items() if end > now}, file)
+            os.replace(temporary, os.path.join(self.bus_directory, FILE))
+        except OSError as error:  # no room, say: should this process die now, they are here again when they renew
+            log.warning("the subscribers can't be noted: %s", error)

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ from blake3 import blake3
 
 from springline.cli.local import LocalNode, left_over
 from springline.store.envelope import Strength
-from springline.tests.nodes import Pair, paired
+from springline.tests.nodes import Pair, eventually, paired, pid_of
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,24 @@ def test_a_damaged_identity_is_told(lone: LocalNode) -> None:
     assert "damaged" in bad(lone, 1, "up", "--passphrase-file", str(lone.folder / "passphrase"))
     identity.write_bytes(whole)
     lone.up()
+
+
+def test_who_listens_hears_that_the_node_has_stopped(lone: LocalNode) -> None:
+    lone.up()
+    pipe = subprocess.PIPE
+    command = lone._command("events", "--json")
+    with subprocess.Popen(command, env=lone.environment, stdout=pipe, stderr=pipe, text=True) as listening:
+        subscribers = lone.folder / "run" / "bus" / "subscribers.json"
+        eventually(lambda: f"/{listening.pid}." in subscribers.read_text(), "it has subscribed")
+        root = pid_of(lone.control, "node")
+        assert root is not None
+        os.kill(root, signal.SIGKILL)  # that is no end
+        eventually(lambda: pid_of(lone.control, "node") not in (None, root), "the tree has grown again")
+        assert listening.poll() is None
+        lone.down()
+        said, errors = listening.communicate(timeout=60)
+    assert (listening.returncode, said) == (1, "")
+    assert errors.splitlines() == ["springline: the node has stopped (start it again with 'springline up')"]
 
 
 def test_misuse() -> None:
