@@ -10,24 +10,32 @@ import threading
 import pytest
 from blake3 import blake3
 
+from springline.actors.keystore import KeystoreArgs
+from springline.actors.messages import connection_name
+from springline.actors.tcp import TcpArgs
+from springline.actors.wire import Fd
 from springline.control import Control
 from springline.errors import SpringlineError
+from springline.supervisors.spec import SupervisorSpec
+from springline.supervisors.supervisor import ROOT
+from springline.supervisors.tree import NodeArgs, node_tree
 from springline.tests.nodes import Pair, echo, eventually, pid_of
 
-ACTORS = (
-    "keystore",
-    "events",
-    "protocols",
-    "protocols.echo",
-    "protocols.files",
-    "transports",
-    "transports.tcp",
-    "discovery.network",
-    "pairing",
-    "connections",
-    "connection",
-    "node",
-)
+CONNECTION = "connection"
+
+
+def names(spec: SupervisorSpec, above: str) -> list[str]:
+    """What a supervisor and all below it are called on the bus, as far as its spec says."""
+    found = [above]
+    for child in spec.children:
+        name = child.name if above == ROOT else f"{above}.{child.name}"
+        found += names(child.args, name) if isinstance(child.args, SupervisorSpec) else [name]
+    return found
+
+
+TREE = names(node_tree(NodeArgs(KeystoreArgs("", Fd(-1)), TcpArgs(()), "")), ROOT)
+"""Every kind of actor in the tree, but for the connections, which follow the devices."""
+
 FILE_SIZE = 24 << 20
 
 
@@ -57,11 +65,17 @@ class Chatter:
             assert not thread.is_alive()
 
 
+def test_no_kind_is_left_out(pair: Pair) -> None:
+    for node, other in pair.sides().values():
+        expected = {*TREE, connection_name(other)}
+        eventually(lambda: {process.actor for process in node.processes()} == expected, f"{expected} and nobody else")  # noqa: B023
+
+
 @pytest.mark.parametrize("side", ["blue", "red"])
-@pytest.mark.parametrize("actor", ACTORS)
+@pytest.mark.parametrize("actor", [*TREE, CONNECTION])
 def test_it_comes_back_and_the_file_is_whole(pair: Pair, side: str, actor: str) -> None:
     victim, other = pair.sides()[side]
-    name = f"connections.{other.hex}" if actor == "connection" else actor
+    name = connection_name(other) if actor == CONNECTION else actor
     source = pair.folder / f"{side}-{actor}.bin"
     content = os.urandom(FILE_SIZE)
     source.write_bytes(content)
