@@ -15,8 +15,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from springline.cli.app import DEFAULT_DIR, NODE, DataDir, Json, app
 from springline.cli.console import failures_told, out, print_json
+from springline.cli.options import DEFAULT_DIR, DataDir, Json
 from springline.control import Control
 from springline.doctor.report import Check, Report
 from springline.errors import LocalFault, NotRunning
@@ -24,7 +24,6 @@ from springline.errors import LocalFault, NotRunning
 Rows = dict[tuple[UUID | None, str], Check]
 
 
-@app.command(rich_help_panel=NODE)
 def doctor(
     device: Annotated[
         str | None, typer.Argument(help="Try each of its addresses; without it all devices in brief.", metavar="DEVICE")

@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from springline.cli import oskeyring
-from springline.cli.app import DEFAULT_DIR, KEYS, DataDir, Json, NoPassphrase, PassphraseFile, app
 from springline.cli.console import err, failures_told, out, print_json
+from springline.cli.options import DEFAULT_DIR, DataDir, Json, NoPassphrase, PassphraseFile
 from springline.cli.passphrase import existing_passphrase, first_passphrase, new_passphrase, present_passphrase
 from springline.errors import LocalFault, Misuse
 from springline.store import atomic, config
@@ -19,7 +19,6 @@ from springline.store.layout import Layout
 from springline.store.moving import MOST_BYTES
 
 passphrase_app = typer.Typer(no_args_is_help=True, help="The passphrase: change it, keep it in the keyring, forget it.")
-app.add_typer(passphrase_app, name="passphrase", rich_help_panel=KEYS)
 
 TWO_COPIES = "One device, one place: don't run both. The two would take each other's links."
 
@@ -104,7 +103,6 @@ ExportPassphraseFile = Annotated[
 ]
 
 
-@app.command("export", rich_help_panel=KEYS)
 def export_(
     path: Annotated[Path, typer.Argument(help="The file to make.", metavar="PATH")],
     data_dir: DataDir = DEFAULT_DIR,
@@ -132,7 +130,6 @@ def export_(
         err.print(f"[yellow]{TWO_COPIES}[/]", soft_wrap=True)
 
 
-@app.command("import", rich_help_panel=KEYS)
 def import_(
     path: Annotated[Path, typer.Argument(help="The exported file.", metavar="PATH")],
     data_dir: DataDir = DEFAULT_DIR,

@@ -23,8 +23,8 @@ from rich.style import Style
 from rich.text import Text
 
 from springline.actors.messages import Invitation
-from springline.cli.app import DEFAULT_DIR, PAIRING, DataDir, Json, app
 from springline.cli.console import err, failures_told, is_terminal, out, print_json
+from springline.cli.options import DEFAULT_DIR, DataDir, Json
 from springline.cli.views import clock, paired_json
 from springline.control import Control
 from springline.errors import Misuse
@@ -37,7 +37,6 @@ BLACK_ON_WHITE = Style(color="#000000", bgcolor="#ffffff")
 Confirm = Annotated[bool, typer.Option("--confirm", help="Ask, when the other device is known, before it is stored.")]
 
 
-@app.command(rich_help_panel=PAIRING)
 def invite(
     data_dir: DataDir = DEFAULT_DIR,
     wait: Annotated[bool, typer.Option("--wait", help="Show how it goes, until paired or expired.")] = False,
@@ -63,7 +62,6 @@ def invite(
             ui.invited(node.invite())
 
 
-@app.command(rich_help_panel=PAIRING)
 def join(
     data_dir: DataDir = DEFAULT_DIR,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of the inviting device; a URI carries it.")] = None,

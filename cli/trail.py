@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from springline.actors.keeping import ReadAudit, VerifyAudit
-from springline.cli.app import DEFAULT_DIR, DEVICES, KEYS, DataDir, Device, Json, PassphraseFile, app
 from springline.cli.console import err, failures_told, out, print_json
+from springline.cli.options import DEFAULT_DIR, DataDir, Device, Json, PassphraseFile
 from springline.cli.passphrase import Present, present_passphrase
 from springline.cli.views import clock, day, names_of
 from springline.control import Control
@@ -23,7 +23,6 @@ from springline.store.chain import Entry, Verdict
 from springline.store.history import Session
 
 
-@app.command(rich_help_panel=KEYS)
 def audit(
     data_dir: DataDir = DEFAULT_DIR,
     verify: Annotated[bool, typer.Option("--verify", help="Check that nothing was cut out or changed.")] = False,
@@ -110,7 +109,6 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-@app.command(rich_help_panel=DEVICES)
 def history(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """The sessions with a device that have ended, the latest first."""
     with failures_told(), Control(data_dir) as node:

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from springline.actors.keeping import PendingApproval
-from springline.cli.app import DEFAULT_DIR, PAIRING, DataDir, Device, Json, app
 from springline.cli.console import err, failures_told, out, print_json
+from springline.cli.options import DEFAULT_DIR, DataDir, Device, Json
 from springline.cli.views import clock, names_of, paired_json, trust_text
 from springline.control import Control
 from springline.errors import Misuse
@@ -27,7 +27,6 @@ _DAY = 86400
 _NEVER = "never"
 
 
-@app.command(rich_help_panel=PAIRING)
 def trust(
     device: Device,
     level: Annotated[TrustLevel, typer.Argument(help="What it may do.", metavar="LEVEL", case_sensitive=False)],
@@ -52,7 +51,6 @@ def trust(
             out.print(f"[green]✓[/] {escape(changed.info.name)} is {trust_text(changed)}")
 
 
-@app.command(rich_help_panel=PAIRING)
 def revoke(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """Close the link at once, wipe the keys, never let the device in again, and tell the other devices."""
     with failures_told(), Control(data_dir) as node:
@@ -108,7 +106,6 @@ def _date(text: str) -> datetime | None:
 # -- approvals -----------------------------------------------------------------------------------------------------
 
 
-@app.command(rich_help_panel=PAIRING)
 def approve(
     wanted: Annotated[str | None, typer.Argument(help="Which; without it they are listed.", metavar="ID")] = None,
     data_dir: DataDir = DEFAULT_DIR,

@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from springline.cli.app import DEFAULT_DIR, DEVICES, DataDir, Device, Json, app
 from springline.cli.console import failures_told, out, print_json
+from springline.cli.options import DEFAULT_DIR, DataDir, Device, Json
 from springline.control import Control
 from springline.errors import Misuse
 from springline.store.preferences import Tuning
 
 
-@app.command(rich_help_panel=DEVICES)
 def tune(
     device: Device,
     data_dir: DataDir = DEFAULT_DIR,

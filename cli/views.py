@@ -47,6 +47,8 @@ TEXT = "text"
 MOST_REASON = 100
 """Characters of a reason in a table of many; ``why`` tells all of it."""
 
+NOBODY = "No device is paired yet. 'springline invite' here, 'springline join' there."
+
 STATE_COLOURS = {"Connected": "green", "Failed": "red", "Disconnected": "dim"}
 
 

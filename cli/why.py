@@ -8,14 +8,13 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from springline.cli.app import DEFAULT_DIR, DEVICES, DataDir, Device, Json, app
 from springline.cli.console import failures_told, out, print_json
+from springline.cli.options import DEFAULT_DIR, DataDir, Device, Json
 from springline.cli.views import STATE_COLOURS, device_json, when
 from springline.control import Control
 from springline.transport.story import Entry
 
 
-@app.command(rich_help_panel=DEVICES)
 def why(device: Device, data_dir: DataDir = DEFAULT_DIR, json: Json = False) -> None:
     """Why a device is connected, or not: what happened, what was seen, what comes next and when."""
     with failures_told(), Control(data_dir) as node:
