@@ -20,6 +20,7 @@ from springline.actors.finding import NOWHERE, Discovery
 from springline.actors.keeping import APPROVALS
 from springline.actors.keystore import Keystore, KeystoreArgs
 from springline.actors.network import NetworkArgs, NetworkMonitor
+from springline.actors.ports import PortArgs, PortMapper
 from springline.actors.tcp import TcpArgs, TcpTransport
 from springline.protocols.echo.handler import Echo
 from springline.protocols.files.handler import Files, FilesArgs
@@ -62,7 +63,9 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
         *(ChildSpec(handler.protocol, handler, given) for handler, given in args.handlers),
     )
     transports = (ChildSpec("tcp", TcpTransport, args.tcp),)
-    finders = (ChildSpec("network", NetworkMonitor, NetworkArgs()),)
+    finders = [ChildSpec("network", NetworkMonitor, NetworkArgs())]
+    if args.discovery.port_mapping:
+        finders.append(ChildSpec("ports", PortMapper, PortArgs(udp=args.discovery.dht)))
     return SupervisorSpec(
         children=(
             ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),
@@ -70,7 +73,7 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
             ChildSpec(APPROVALS, Approvals, ApprovalsArgs()),
             ChildSpec("protocols", Supervisor, SupervisorSpec(handlers, backoff=PACE, excess=Excess.QUARANTINE)),
             ChildSpec("transports", Supervisor, SupervisorSpec(transports, backoff=PACE)),
-            ChildSpec("discovery", Supervisor, SupervisorSpec(finders, backoff=PACE, excess=Excess.QUARANTINE)),
+            ChildSpec("discovery", Supervisor, SupervisorSpec(tuple(finders), backoff=PACE, excess=Excess.QUARANTINE)),
             ChildSpec("pairing", Pairing, PairingArgs()),
             ChildSpec("connections", ConnectionManager, ConnectionManager.spec()),
         ),

@@ -41,7 +41,7 @@ class Router:
             f"oifname outside meta l4proto tcp masquerade to :{ports}; }}; }}\n"
             "table inet wall {\n"
             "chain through { type filter hook forward priority 0; "
-            "ct state invalid drop; iifname outside ct state new drop; }\n"
+            "ct status dnat accept; ct state invalid drop; iifname outside ct state new drop; }\n"
             "chain in { type filter hook input priority 0; iifname outside meta l4proto tcp drop; }\n"
             "}\n",
         )
