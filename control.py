@@ -48,7 +48,7 @@ from springline.actors.messages import (
     WhoAmI,
     connection_name,
 )
-from springline.actors.wire import alive, incarnation, registered
+from springline.actors.names import alive, incarnation, registered
 from springline.errors import LocalFault, Misuse, NotRunning, TimedOut
 from springline.events import NetworkEvent
 from springline.links import Links

@@ -27,15 +27,16 @@ from typing import Any
 
 from springline.actors import bus, cell
 from springline.actors.cell import Passphrase, holding
+from springline.actors.datagram import Fd
 from springline.actors.endpoint import Client
 from springline.actors.finding import Discovery
 from springline.actors.keystore import KeystoreArgs
 from springline.actors.lifecycle import Exiting, Ready, Start, Stop
 from springline.actors.logs import FILE as LOG
 from springline.actors.logs import turn_over
+from springline.actors.names import registered
 from springline.actors.tcp import TcpArgs
 from springline.actors.unlock import Create, Unlock, Unlocker
-from springline.actors.wire import Fd, registered
 from springline.control import Control
 from springline.errors import InUse, LocalFault, Misuse, PortTaken
 from springline.protocols.echo.handler import Echo

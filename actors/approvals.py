@@ -19,8 +19,8 @@ from uuid import UUID
 
 from springline.actors.keeping import Audit, Decide, ListApprovals, PendingApproval, UnusedApproval, WantApproval
 from springline.actors.messages import EVENTS, KEYSTORE, Publish
+from springline.actors.names import alive
 from springline.actors.shell import LATER, IoShell, Sender, receives
-from springline.actors.wire import alive
 from springline.errors import Misuse, Refused
 from springline.events import ApprovalSettled, ApprovalWanted
 

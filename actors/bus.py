@@ -48,7 +48,9 @@ from thespian.system.transport.asyncTransportBase import asyncTransportBase
 from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
 
 from springline.actors import guard, hardening
-from springline.actors.wire import Datagram, Mailbox, Sent, alive, check_directory, encode
+from springline.actors.datagram import Datagram, Sent, encode
+from springline.actors.names import alive
+from springline.actors.wire import Mailbox, check_directory
 from springline.errors import LocalFault, NotRunning
 
 BASE = "springlineBus"

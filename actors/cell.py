@@ -23,7 +23,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 
-from springline.actors.wire import Fd
+from springline.actors.datagram import Fd
 from springline.errors import InternalFault, Misuse
 
 SIZE = 4096

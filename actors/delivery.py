@@ -17,8 +17,8 @@ from blake3 import blake3
 
 from springline.actors.keeping import APPROVALS, UnusedApproval, WantApproval
 from springline.actors.messages import DeliverMessage, NeedsApproval, Sink, StreamEnded, StreamOffered, handler_name
+from springline.actors.names import is_registered
 from springline.actors.shell import IoShell
-from springline.actors.wire import is_registered
 from springline.errors import HandlerFailed, Lost, NoHandler, NotConnected, NotRunning, Unreachable
 from springline.store.devices import TrustLevel
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from springline.actors.datagram import Fd
 from springline.actors.finding import AlsoTry, Tried, TryAddress
 from springline.actors.messages import (
     KEYSTORE,
@@ -28,7 +29,6 @@ from springline.actors.messages import (
     SocketIsUp,
 )
 from springline.actors.shell import IoShell
-from springline.actors.wire import Fd
 from springline.errors import Malformed, SpringlineError
 from springline.transport.address import Address
 from springline.transport.dialing import Race, connect, reason

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from springline.actors.datagram import Sent
 from springline.actors.lifecycle import Ask, Reply
-from springline.actors.wire import LOOK, Mailbox, Sent, alive, incarnation
+from springline.actors.names import LOOK, alive, incarnation
+from springline.actors.wire import Mailbox
 from springline.errors import Lost, NotRunning, SpringlineError, TimedOut
 
 _BATCH = 64

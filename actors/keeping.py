@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from springline.actors.wire import Fd
+from springline.actors.datagram import Fd
 
 APPROVALS = "approvals"
 """The bus name of the actor that keeps what waits for the user's word."""

@@ -17,6 +17,7 @@ from uuid import UUID
 from nacl.bindings import crypto_scalarmult
 
 from springline.actors import cell, hardening
+from springline.actors.datagram import Fd
 from springline.actors.doorkeeper import Doorkeeper
 from springline.actors.finding import Announcement, AnswersAt, FindingKeys, Lookout, SealRecords
 from springline.actors.findkeeping import Findkeeper
@@ -66,7 +67,6 @@ from springline.actors.rotation import Rotation
 from springline.actors.shell import LATER, Sender, Shell, receives
 from springline.actors.trustkeeping import TrustDue, Trustkeeper
 from springline.actors.upkeep import AUDITED, Request, checked
-from springline.actors.wire import Fd
 from springline.errors import LocalFault, Malformed, Misuse, UnknownDevice, WrongPassphrase
 from springline.store import opening
 from springline.store.before import KnownBefore

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from springline.actors.wire import Fd
+from springline.actors.datagram import Fd
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.identity import DeviceInfo
 from springline.store.preferences import Tuning

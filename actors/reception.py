@@ -17,6 +17,7 @@ import socket
 from collections import OrderedDict
 from uuid import UUID
 
+from springline.actors.datagram import Fd
 from springline.actors.keeping import Audit
 from springline.actors.messages import (
     KEYSTORE,
@@ -29,7 +30,6 @@ from springline.actors.messages import (
 )
 from springline.actors.shell import IoShell
 from springline.actors.tally import WINDOW, Tally
-from springline.actors.wire import Fd
 from springline.errors import Malformed, RemoteFault, SpringlineError
 from springline.transport.address import Address
 from springline.transport.anteroom import Anteroom, source_of

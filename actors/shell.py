@@ -38,7 +38,7 @@ from springline.actors import bus
 from springline.actors.endpoint import AsyncEndpoint
 from springline.actors.lifecycle import Ask, Exiting, Ping, Pong, Ready, Reply, Start, Stop
 from springline.actors.logs import log_to
-from springline.actors.wire import LOOK, alive, incarnation, register, unregister
+from springline.actors.names import LOOK, alive, incarnation, register, unregister
 from springline.errors import InternalFault, Lost, NotRunning, SpringlineError, TimedOut
 
 log = logging.getLogger("springline.actor")

@@ -13,6 +13,7 @@ import logging
 import os
 from dataclasses import dataclass
 
+from springline.actors.datagram import Fd
 from springline.actors.dialler import Dialler
 from springline.actors.finding import (
     DHT,
@@ -41,7 +42,6 @@ from springline.actors.messages import (
 )
 from springline.actors.reception import Reception
 from springline.actors.shell import IoShell, Sender, receives
-from springline.actors.wire import Fd
 from springline.store.identity import DeviceInfo
 from springline.transport.address import Address
 from springline.transport.interfaces import own_addresses

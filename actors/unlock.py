@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from springline.actors import cell
+from springline.actors.datagram import Fd
 from springline.actors.keeping import ReadAudit, VerifyAudit
 from springline.actors.recordkeeping import write_down
 from springline.actors.shell import Sender, Shell, receives
 from springline.actors.upkeep import AUDITED, Request, perform, secret
-from springline.actors.wire import Fd
 from springline.store import moving, opening, seed
 from springline.store.audit import AuditLog
 from springline.store.chain import Entry, Verdict

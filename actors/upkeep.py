@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from springline.actors import cell
+from springline.actors.datagram import Fd
 from springline.actors.keeping import ChangePassphrase, CheckPassphrase, Export
-from springline.actors.wire import Fd
 from springline.store import moving, opening
 from springline.store.envelope import Strength
 from springline.store.moving import Exported

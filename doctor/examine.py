@@ -46,7 +46,7 @@ from springline.actors.messages import (
     WhoAmI,
     connection_name,
 )
-from springline.actors.wire import registered
+from springline.actors.names import registered
 from springline.doctor import advice
 from springline.doctor.report import Check
 from springline.errors import NotRunning, SpringlineError

@@ -24,8 +24,8 @@ from typing import Any
 
 from springline.actors import bus
 from springline.actors.lifecycle import Exiting, Ping, Pong, Ready, Start, Stop
+from springline.actors.names import sweep, unregister
 from springline.actors.shell import LATER, Sender, Shell, receives
-from springline.actors.wire import sweep, unregister
 from springline.errors import LocalFault
 from springline.supervisors import policy
 from springline.supervisors.policy import What

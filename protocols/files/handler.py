@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from springline.actors.datagram import Fd
 from springline.actors.keeping import Audit
 from springline.actors.messages import KEYSTORE, OpenStream, Sink, StreamEnded, StreamMoved, connection_name
 from springline.actors.shell import Sender, receives
-from springline.actors.wire import Fd
 from springline.errors import HandlerFailed, Malformed, Misuse, NotRunning, SpringlineError, Unreachable
 from springline.protocols.files import sending
 from springline.protocols.files.inbox import Inbox

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from springline.actors.datagram import Fd
 from springline.actors.messages import handler_name
-from springline.actors.wire import Fd
 from springline.errors import LocalFault, Malformed, Misuse, RemoteFault, TimedOut, Unreachable
 from springline.protocols.files.handler import Cancel, HowFar, Progress, SendFile
 from springline.protocols.files.naming import checked_name

@@ -14,8 +14,10 @@ import pytest
 from thespian.actors import PoisonMessage
 
 from springline.actors import bus
+from springline.actors.datagram import Fd
 from springline.actors.lifecycle import Ask, Reply
-from springline.actors.wire import Fd, Mailbox, alive, register
+from springline.actors.names import alive, register
+from springline.actors.wire import Mailbox
 from springline.errors import LocalFault, NotRunning
 from springline.tests.actors.stage import PATIENCE, Actor, App, Bomb, Stage, all_end, open_fds, private_directory, until
 

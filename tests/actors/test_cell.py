@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from springline.actors import cell
 from springline.actors.cell import LONGEST, SIZE, keep_key, key_in, new_cell, passphrase_in
-from springline.actors.wire import Fd, Mailbox
+from springline.actors.datagram import Fd
+from springline.actors.wire import Mailbox
 from springline.errors import InternalFault, Misuse
 
 KEY = bytes(range(32))

@@ -15,9 +15,11 @@ import pytest
 from thespian.actors import PoisonMessage
 
 from springline.actors import endpoint, wire
+from springline.actors.datagram import Sent
 from springline.actors.endpoint import AsyncEndpoint, Client
 from springline.actors.lifecycle import Ask, Reply
-from springline.actors.wire import Mailbox, Sent, alive, register
+from springline.actors.names import alive, register
+from springline.actors.wire import Mailbox
 from springline.errors import Lost, NotConnected, NotRunning, TimedOut
 
 PATIENCE = 30.0

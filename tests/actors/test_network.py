@@ -13,9 +13,9 @@ from springline.actors.endpoint import Client
 from springline.actors.finding import DHT, MDNS, NETWORK, PORTS, Health, HowItGoes, NetworkChanged
 from springline.actors.lifecycle import Ready, Start
 from springline.actors.messages import CONNECTIONS, TRANSPORT
+from springline.actors.names import register
 from springline.actors.network import NetworkArgs, NetworkMonitor, WayOut
 from springline.actors.shell import Sender, receives
-from springline.actors.wire import register
 from springline.tests.actors.stage import PATIENCE, Stage
 from springline.transport.interfaces import look_around
 from springline.transport.network import Clocks

@@ -24,8 +24,8 @@ from springline.actors.finding import (
     TryAddress,
 )
 from springline.actors.messages import TRANSPORT, connection_name
+from springline.actors.names import register, unregister
 from springline.actors.reception import MOST_STRANGERS
-from springline.actors.wire import register, unregister
 from springline.control import Control
 from springline.tests.impostors import mute, nobody, serving, ssh, tls, web
 from springline.tests.nodes import Pair, echo, eventually, paired, pid_of

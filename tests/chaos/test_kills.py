@@ -10,10 +10,10 @@ import threading
 import pytest
 from blake3 import blake3
 
+from springline.actors.datagram import Fd
 from springline.actors.keystore import KeystoreArgs
 from springline.actors.messages import connection_name
 from springline.actors.tcp import TcpArgs
-from springline.actors.wire import Fd
 from springline.control import Control
 from springline.errors import SpringlineError
 from springline.supervisors.spec import SupervisorSpec

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from springline.actors.endpoint import Client
 from springline.actors.finding import MDNS, Seek
-from springline.actors.wire import register, unregister
+from springline.actors.names import register, unregister
 from springline.cli.local import LocalNode, left_over
 from springline.store import opening
 from springline.store.envelope import Strength

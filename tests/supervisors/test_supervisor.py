@@ -15,7 +15,7 @@ import pytest
 from springline.actors import bus
 from springline.actors.endpoint import Client
 from springline.actors.lifecycle import Exiting, Ready, Start, Stop
-from springline.actors.wire import registered
+from springline.actors.names import registered
 from springline.errors import InternalFault, Lost, Misuse, SpringlineError
 from springline.supervisors.backoff import Backoff
 from springline.supervisors.spec import ChildSpec, Excess, Strategy, SupervisorSpec

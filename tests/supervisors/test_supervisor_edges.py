@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from springline.actors.datagram import Fd
 from springline.actors.lifecycle import Exiting, Stop
-from springline.actors.wire import Fd
 from springline.supervisors.backoff import Backoff
 from springline.supervisors.spec import ChildSpec, Excess, Restart, SupervisorSpec
 from springline.supervisors.supervisor import Children, ChildStatus, Supervise, Supervisor

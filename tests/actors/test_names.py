@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from springline.actors.wire import (
-    Mailbox,
+from springline.actors.datagram import Sent
+from springline.actors.names import (
     Registered,
-    Sent,
     alive,
-    check_directory,
     incarnation,
     is_registered,
     register,
@@ -22,6 +20,7 @@ from springline.actors.wire import (
     sweep,
     unregister,
 )
+from springline.actors.wire import Mailbox, check_directory
 from springline.errors import LocalFault
 from springline.tests.actors.stage import NewMailbox, open_fds, received
 
