@@ -2,9 +2,9 @@
 
 The rule: a caller gets ``DEADLINE`` seconds and a first frame of one size; if its MAC was not made with this device's
 public key or with the words of an open invitation, the socket closes without an answer. Waiting strangers are bounded
-in number, and so are those who have shown a key and not yet proved who they are; when either room is full, the oldest
-of the source with the most of them goes (``transport/anteroom.py``). The Keystore is asked for one source after the
-other, so that whoever calls a thousand times waits for itself.
+in number, and so are those who have shown a key and not yet proved who they are; when either room is full, one of the
+source with the most of them goes (``transport/anteroom.py``). The Keystore is asked for one source after the other, so
+that whoever calls a thousand times waits for itself; for those who had to go it is not asked at all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from springline.actors.messages import (
 )
 from springline.actors.shell import IoShell
 from springline.actors.tally import WINDOW, Tally
-from springline.errors import Malformed, RemoteFault, SpringlineError
+from springline.errors import Busy, Malformed, RemoteFault, SpringlineError
 from springline.transport.address import Address
 from springline.transport.anteroom import Anteroom, source_of
 from springline.transport.dialing import tune
@@ -46,6 +46,10 @@ MOST_STRANGERS = 128
 
 MOST_GUESTS = 256
 """Incoming sockets that have shown one, and not yet proved who they are."""
+
+STRANGERS_TIME = 1.0
+GUESTS_TIME = 2.5
+"""Seconds that one of these may have, even if its room is full."""
 
 MOST_GREETINGS = 32
 """Incoming handshakes at work in the Keystore at a time; the others wait their turn."""
@@ -70,8 +74,8 @@ class Reception:
         self._mac_key = mac1_key(static_key)
         self.doorbells: tuple[bytes, ...] = ()
         self.observed: OrderedDict[UUID, str] = OrderedDict()
-        self._strangers: Anteroom[socket.socket] = Anteroom(MOST_STRANGERS)
-        self._guests: Anteroom[socket.socket] = Anteroom(MOST_GUESTS)
+        self._strangers: Anteroom[socket.socket] = Anteroom(MOST_STRANGERS, STRANGERS_TIME)
+        self._guests: Anteroom[socket.socket] = Anteroom(MOST_GUESTS, GUESTS_TIME)
         self._greetings = Places(MOST_GREETINGS)
         self._tally = Tally()
 
@@ -106,7 +110,11 @@ class Reception:
             sock.setblocking(False)
             tune(sock)
             remote = address_of(where)
-            _usher_out(self._strangers.enter(sock, source_of(remote.host)))
+            out = self._strangers.enter(sock, source_of(remote.host), self._actor.loop.time())
+            if out is sock:
+                sock.close()
+                continue
+            _usher_out(out)
             self._actor.spawn(self._greet(sock, remote))
 
     def _reopen(self, listener: Listener) -> None:
@@ -143,7 +151,7 @@ class Reception:
             self._note("it has no key to this door", remote)
             return
         source = source_of(remote.host)
-        _usher_out(self._guests.enter(sock, source))
+        _usher_out(self._guests.enter(sock, source, self._actor.loop.time()))
         try:
             answered = await self._shake_hands(sock, frame, source)
         finally:
@@ -155,6 +163,8 @@ class Reception:
 
     async def _shake_hands(self, sock: socket.socket, frame: bytes, source: str) -> Answered:
         async with self._greetings.take(source):
+            if sock not in self._guests:
+                raise Busy("too many call from there at the same time")
             answered: Answered = await self._actor.ask(KEYSTORE, AnswerHandshake(frame))
         await send_frame(sock, answered.frame)
         open_confirm(answered.session.keys, await read_frame(sock, CONFIRM_FRAME))

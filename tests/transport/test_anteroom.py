@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from springline.transport.anteroom import Anteroom, source_of
 
 MOST = 6
+FAIR = 1.0
 
 
 class Caller:
@@ -18,17 +19,21 @@ class Caller:
         self.source = source
 
 
-def test_a_flood_pushes_out_nobody_but_itself() -> None:
-    room: Anteroom[Caller] = Anteroom(MOST)
+@pytest.mark.parametrize("pause", [0.0, FAIR])
+def test_a_flood_pushes_out_nobody_but_itself(pause: float) -> None:
+    """At once its newest, who are refused; later its oldest, who had their time."""
+    room: Anteroom[Caller] = Anteroom(MOST, FAIR)
     quiet = [Caller("a"), Caller("b")]
     for caller in quiet:
-        assert room.enter(caller, caller.source) is None
+        assert room.enter(caller, caller.source, 0.0) is None
     flood = [Caller("f") for _ in range(1000)]
-    out = [left for caller in flood if (left := room.enter(caller, "f"))]
-    assert out == flood[: len(out)]
+    out = [left for number, caller in enumerate(flood) if (left := room.enter(caller, "f", number * pause))]
+    assert out == (flood[: len(out)] if pause else flood[-len(out) :])
     assert set(quiet) < set(room.inside)
     assert len(room) == MOST
-    assert room.enter(Caller("new"), "new") in flood
+    new = Caller("new")
+    assert room.enter(new, "new", 1000 * FAIR) in flood
+    assert new in room
 
 
 @pytest.mark.parametrize(
@@ -48,19 +53,24 @@ def test_what_counts_as_one_source(one: str, other: str, same: bool) -> None:
 class Rooms(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.room: Anteroom[Caller] = Anteroom(MOST)
+        self.room: Anteroom[Caller] = Anteroom(MOST, FAIR)
         self.inside: list[Caller] = []
+        self.since: dict[Caller, float] = {}
+        self.now = 0.0
 
-    @rule(source=st.sampled_from("abcd"))
-    def enter(self, source: str) -> None:
+    @rule(source=st.sampled_from("abcd"), pause=st.sampled_from([0.0, FAIR / 3]))
+    def enter(self, source: str, pause: float) -> None:
+        self.now += pause
         caller = Caller(source)
         counts = Counter(one.source for one in (*self.inside, caller))
-        out = self.room.enter(caller, source)
+        self.since[caller] = self.now
+        out = self.room.enter(caller, source, self.now)
         assert (out is not None) == (len(self.inside) == MOST)
         self.inside.append(caller)
         if out is not None:
             assert counts[out.source] == max(counts.values())
-            assert next(one for one in self.inside if one.source == out.source) is out
+            same = [one for one in self.inside if one.source == out.source]
+            assert out is (same[0] if self.since[same[0]] + FAIR <= self.now else same[-1])
             self.inside.remove(out)
 
     @rule(which=st.integers(0, MOST - 1))
