@@ -31,8 +31,8 @@ from springline.errors import (
 from springline.transport.framing import LENGTH_SIZE, MOST_FRAME, FrameBuffer
 from springline.transport.mux import Mux
 from springline.transport.noise import TAG_SIZE, SessionKeys
-from springline.transport.outgoing import unacknowledged
-from springline.transport.pulse import Pulse
+from springline.transport.outgoing import acknowledge_along, hold_little, unacknowledged
+from springline.transport.pulse import EARLY, Pulse
 from springline.transport.records import (
     Ack,
     Code,
@@ -62,8 +62,8 @@ TURN = 16
 MOST_BACKLOG = 64 << 20
 """Bytes of messages that may wait to be sent."""
 
-UNSENT = 256 << 10
-"""Bytes the kernel may hold unsent (``TCP_NOTSENT_LOWAT``): what is urgent must not queue behind more."""
+QUIET = 1.0
+"""Seconds of silence after which what comes is most likely a probe."""
 
 
 class ChannelUser(StreamUser, Protocol):
@@ -87,7 +87,7 @@ class Channel:
 
     :param sock: connected, non-blocking; this object's to close.
     :param keys: of the handshake. :param dialled: whether this side dialled.
-    :param keepalive: seconds of silence before a probe.
+    :param keepalive: seconds of silence, at most, before a probe.
     :param tag: given back in every call of ``user``.
     :param refresh: how long keys serve.
     """
@@ -113,7 +113,7 @@ class Channel:
         self.received = self.sent = 0  # bytes on the wire
         self._out = memoryview(bytearray(BATCH * MOST_FRAME))
         self._unsent = self._out[:0]
-        self._pulse = Pulse(keepalive, self._loop, self._ping, self._lose, self._progress)
+        self._pulse = Pulse(keepalive, self._loop, self._ping, self._lose, self._progress, early=EARLY[dialled])
         self._splice = Splice(self._mux, user, tag, self._loop.time, self._pulse.spoke)
         self._refresher = Refresher(
             self._session,
@@ -127,9 +127,7 @@ class Channel:
         )
         self._writing = self._scheduled = self._begun = self._closed = False
         sock.setblocking(False)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            with contextlib.suppress(OSError):  # an optimisation; not every socket is a TCP one in tests
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
+        hold_little(sock)
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -343,6 +341,8 @@ class Channel:
             self._lose("closed by the other side")
             return
         self.received += size
+        if self._pulse.silence > QUIET:
+            acknowledge_along(self._sock)
         self._pulse.heard()
         self._frames.wrote(size)
         try:

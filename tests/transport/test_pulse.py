@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from springline.tests.transport.clockwork import Clockwork
 from springline.transport.liveness import LEAST, PATIENCE, SUSPICION
-from springline.transport.pulse import Pulse
+from springline.transport.pulse import EARLY, Pulse
 
 KEEPALIVE = 25.0
 
@@ -36,6 +36,26 @@ def test_it_pings_at_once_and_whenever_it_was_quiet_for_long() -> None:
         session.clock.move(KEEPALIVE)
         assert session.pings[-1] == turn
         assert len(session.clock.armed) == 1
+
+
+def test_of_two_sides_the_one_that_dialled_probes_first_and_both_in_time() -> None:
+    clock = Clockwork()
+    probes: list[str] = []
+
+    def side(name: str, dialled: bool) -> Pulse:
+        return Pulse(KEEPALIVE, clock, lambda _token: probes.append(name), probes.append, early=EARLY[dialled])
+
+    sides = {"listener": side("listener", False), "dialler": side("dialler", True)}
+    for one in sides.values():
+        one.begin()
+        one.heard()
+    probes.clear()
+    clock.move(KEEPALIVE * EARLY[True])
+    assert probes == ["dialler"]
+    for one in sides.values():
+        one.heard()
+    clock.move(KEEPALIVE + PATIENCE - 0.5)
+    assert probes == ["dialler", "dialler", "listener", "no sign of life for 28 s", "no sign of life for 29 s"]
 
 
 def test_silence_ends_it_once() -> None:
