@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gc
 import os
 import select
 import sys
@@ -119,6 +120,7 @@ class _Popen(popen_fork.Popen):
         self.pid = os.fork()
         if self.pid == 0:
             code = 1
+            gc.freeze()  # the collector writes into what it looks at, and then the memory is not shared any more
             try:
                 code = process_obj._bootstrap()
             finally:

@@ -12,7 +12,7 @@ from springline.tests.network.host import Host
 from springline.tests.network.lab import lab
 from springline.tests.network.tools import run
 
-SETTLE, IDLE = 20.0, 250.0
+SETTLE, IDLE = 20.0, 240.0
 """Seconds: until nothing is left to do; and of idleness, two refreshes of the keys included."""
 
 

@@ -28,7 +28,7 @@ from springline.errors import (
     SpringlineError,
     Unreachable,
 )
-from springline.transport.framing import LENGTH_SIZE, MOST_FRAME, FrameBuffer
+from springline.transport.framing import LENGTH_SIZE, MOST_FRAME, FrameBuffer, room
 from springline.transport.mux import Mux
 from springline.transport.noise import TAG_SIZE, SessionKeys
 from springline.transport.outgoing import acknowledge_along, hold_little, unacknowledged
@@ -111,7 +111,7 @@ class Channel:
         self._user = user
         self._tag = tag
         self.received = self.sent = 0  # bytes on the wire
-        self._out = memoryview(bytearray(BATCH * MOST_FRAME))
+        self._out = room(BATCH * MOST_FRAME)
         self._unsent = self._out[:0]
         self._pulse = Pulse(keepalive, self._loop, self._ping, self._lose, self._progress, early=EARLY[dialled])
         self._splice = Splice(self._mux, user, tag, self._loop.time, self._pulse.spoke)

@@ -8,6 +8,7 @@ moved.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 
 from springline.errors import Malformed, Misuse
@@ -23,6 +24,11 @@ CAPACITY = 4 * MOST_FRAME
 """Bytes of a :class:`FrameBuffer`: as fast as twice as much, 20 % faster than half (measured, decrypting in place)."""
 
 
+def room(size: int) -> memoryview:
+    """Zeros to write over; costs memory only as far as it is used, which a quiet link hardly does."""
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
 class FrameBuffer:
     """Cuts a stream of bytes into frames.
 
@@ -35,7 +41,7 @@ class FrameBuffer:
     def __init__(self, least: int = 0, capacity: int = CAPACITY) -> None:
         if capacity < MOST_FRAME:
             raise Misuse(f"a frame buffer has at least {MOST_FRAME} bytes")
-        self._view = memoryview(bytearray(capacity))
+        self._view = room(capacity)
         self._least = least
         self._start = 0
         self._end = 0

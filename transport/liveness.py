@@ -12,8 +12,8 @@ One thing besides counts for the path: a probe that waits behind our own data on
 long as the other side's machine acknowledges more and more of that. Once the probe has got through, the answer may take
 a moment, and no longer.
 
-So a dead path is noticed after at most ``SUSPICION + PATIENCE`` (8 s) when active, ``keepalive + PATIENCE`` (30 s; in
-fact 29 s, see ``pulse.EARLY``) when idle, and about one second after the machine wakes or its network changes.
+So a dead path is noticed after at most ``SUSPICION + PATIENCE`` (8 s) when active, ``keepalive + PATIENCE`` (less than
+30 s, see ``pulse.EARLY``) when idle, and about one second after the machine wakes or its network changes.
 """
 
 from __future__ import annotations

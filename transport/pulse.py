@@ -12,7 +12,7 @@ from dataclasses import replace
 from springline.transport.liveness import Liveness, Verdict
 from springline.transport.timers import Timer, Timers
 
-EARLY = {True: 0.92, False: 0.96}
+EARLY = {True: 0.97, False: 0.985}
 """After which share of the keep-alive a side probes, by whether it has dialled. Both hear the other one last at about
 the same time: so one of them is always first, and a quiet link carries one probe instead of two."""
 

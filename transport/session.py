@@ -32,6 +32,9 @@ LEAST_BODY = TAG_SIZE
 MOST_COUNTER = 2**64 - 1
 """The nonce that Noise reserves (revision 34 §5.1): never used for a message."""
 
+ChaCha20Poly1305(bytes(32))
+"""The first one makes OpenSSL read its tables, 1.3 MB: done here, before connections are forked, it is shared."""
+
 _nonce = struct.Struct("<4xQ").pack
 _put_length = struct.Struct(">H").pack_into
 

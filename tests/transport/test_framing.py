@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +77,16 @@ def test_wrong_sizes_are_misuse() -> None:
     for size in (-1, len(buffer.writable()) + 1):
         with pytest.raises(Misuse):
             buffer.wrote(size)
+
+
+def test_what_is_not_used_costs_no_memory() -> None:
+    def own_pages() -> int:
+        text = Path("/proc/self/smaps_rollup").read_text()
+        return int(re.search(r"Private_Dirty:\s+(\d+) kB", text)[1])  # type: ignore[index]
+
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("only Linux tells")
+    before = own_pages()
+    buffer = FrameBuffer(capacity=256 << 20)
+    assert own_pages() - before < 64 << 10
+    assert bytes(buffer.writable()[:4]) == bytes(4)

@@ -54,8 +54,8 @@ def test_of_two_sides_the_one_that_dialled_probes_first_and_both_in_time() -> No
     assert probes == ["dialler"]
     for one in sides.values():
         one.heard()
-    clock.move(KEEPALIVE + PATIENCE - 0.5)
-    assert probes == ["dialler", "dialler", "listener", "no sign of life for 28 s", "no sign of life for 29 s"]
+    clock.move(KEEPALIVE + PATIENCE - 0.2)
+    assert probes == ["dialler", "dialler", "listener", "no sign of life for 29 s", "no sign of life for 30 s"]
 
 
 def test_silence_ends_it_once() -> None:
