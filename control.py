@@ -64,8 +64,8 @@ from springline.store.history import Session
 from springline.store.identity import DeviceInfo
 from springline.store.layout import Layout
 from springline.store.trust import Policy
-from springline.supervisors import policy
 from springline.supervisors.spec import ChildSpec
+from springline.supervisors.state import Phase
 from springline.supervisors.supervisor import ROOT, Children, ChildStatus, Supervise
 from springline.transport.address import Address
 
@@ -357,7 +357,7 @@ class Control(Links):
         while True:
             children: tuple[ChildStatus, ...] = self.ask(supervisor, Children())
             found = next((child for child in children if child.name == name), None)
-            if found is not None and found.phase == policy.Phase.UP.value:
+            if found is not None and found.phase == Phase.UP.value:
                 return
             if found is None or found.quarantined or time.monotonic() > end:
                 why = found.reason if found is not None else "it was removed"

@@ -40,9 +40,9 @@ from springline.actors.shell import LATER, Sender, receives
 from springline.errors import Refused, SpringlineError, UnknownDevice
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.identity import DeviceInfo
-from springline.supervisors import policy
+from springline.supervisors import signals
 from springline.supervisors.backoff import Backoff
-from springline.supervisors.policy import What
+from springline.supervisors.signals import What
 from springline.supervisors.spec import ChildSpec, SupervisorSpec
 from springline.supervisors.supervisor import Supervisor
 from springline.transport.link import Phase
@@ -139,11 +139,11 @@ class ConnectionManager(Supervisor):
         if linked and known is None and self._own is not None:
             self._starting.add(peer)
             spec = ChildSpec(peer.hex, DeviceConnection, ConnectionArgs(self._own, peer))
-            self._feed(policy.AddChild(spec))
+            self._feed(signals.AddChild(spec))
         elif linked:
             self.tell(connection_name(peer), LinkWanted(device.auto_connect, device.trust))
         elif known is not None and not known.removed:
-            self._feed(policy.RemoveChild(peer.hex))
+            self._feed(signals.RemoveChild(peer.hex))
 
     @receives(DevicesChanged)
     def _changed(self, message: DevicesChanged, sender: Sender) -> object:
@@ -151,7 +151,7 @@ class ConnectionManager(Supervisor):
         self._load(None, None)
         return self._answer_when_loaded(sender)
 
-    def announce(self, news: policy.Announce) -> None:
+    def announce(self, news: signals.Announce) -> None:
         """Tell a connection that is up (again) what is wanted of it; note one that has died; start one that is due."""
         super().announce(news)
         peer = UUID(news.name)

@@ -9,12 +9,6 @@ stopped, last started first. Restarts are counted in a window; too many escalate
 OTP, a child that somebody outside has killed is restarted at the backoff's pace, but not counted: that it is killed
 says nothing about it, and giving it up would help whoever kills.
 
-Every child is in one of five phases::
-
-    DOWN ──start──▶ STARTING ──ready──▶ UP ──stop──▶ STOPPING ──exit──▶ DOWN
-      ▲                │ exit, deadline    │ exit, hung                     │
-      └── PAUSED ◀─────┴───────────────────┘ (until the backoff is over) ◀──┘
-
 A process has a generation; whatever is told of an older one is late and ignored, for the engine may tell a child's end
 twice.
 """
@@ -23,230 +17,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from springline.errors import Misuse
+from springline.supervisors.signals import (
+    Action,
+    AddChild,
+    AllReady,
+    Announce,
+    ArmTimer,
+    Begin,
+    ChildExited,
+    ChildReady,
+    Event,
+    Finished,
+    KillChild,
+    PingChild,
+    Ponged,
+    RemoveChild,
+    StartChild,
+    StopAll,
+    StopChild,
+    TimerDue,
+    What,
+)
 from springline.supervisors.spec import ChildSpec, Excess, Restart, Strategy, SupervisorSpec
-
-
-class Phase(Enum):
-    """Where a child stands."""
-
-    DOWN = "down"
-    PAUSED = "waiting to be restarted"
-    STARTING = "starting"
-    UP = "up"
-    STOPPING = "stopping"
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """One child's state. Times are monotonic seconds.
-
-    :param generation: of its latest process; never used twice under a name. :param starts: processes started so far.
-    :param wanted: whether it shall run (again) when its turn comes.
-    :param deadline: when its phase must be over. :param ping_at: when the next ping is due.
-    :param unanswered: pings sent since the last pong.
-    :param failures: moments of its recent ends that called for a restart, for the backoff.
-    :param faults: those of them that nobody outside has caused, for the intensity.
-    :param killed: why we killed it, or ``""``.
-    :param reason: why its last process ended.
-    :param due: whether it must stop, when its turn comes, before its group restarts.
-    :param told: whether we had told it to stop: then its end is no failure.
-    """
-
-    spec: ChildSpec
-    phase: Phase = Phase.DOWN
-    generation: int = 0
-    starts: int = 0
-    wanted: bool = True
-    pid: int = 0
-    deadline: float | None = None
-    ping_at: float | None = None
-    unanswered: int = 0
-    failures: tuple[float, ...] = ()
-    faults: tuple[float, ...] = ()
-    killed: str = ""
-    due: bool = False
-    told: bool = False
-    quarantined: bool = False
-    removed: bool = False
-    reason: str = ""
-
-    @property
-    def running(self) -> bool:
-        """Whether there is a process."""
-        return self.phase in (Phase.STARTING, Phase.UP, Phase.STOPPING)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A supervisor's whole state: its spec, its children in start order, its recent restarts.
-
-    :param ready: whether all children have been up once. :param stopping: whether the supervisor is ending, and why.
-    :param finished: whether it has ended. :param forgotten: the highest generation of a child that is no more.
-    """
-
-    spec: SupervisorSpec
-    children: tuple[Child, ...] = ()
-    restarts: tuple[float, ...] = ()
-    ready: bool = False
-    stopping: str = ""
-    escalating: bool = False
-    finished: bool = False
-    forgotten: int = 0
-
-    def child(self, name: str) -> Child | None:
-        """The child of that name."""
-        return next((child for child in self.children if child.spec.name == name), None)
-
-
-# -- events --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Start the children."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChildReady:
-    """A child says that it works."""
-
-    name: str
-    generation: int
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChildExited:
-    """A child's process has ended.
-
-    :param outside: somebody else killed it (a person, the system): that is no fault of the child's.
-    """
-
-    name: str
-    generation: int
-    reason: str
-    normal: bool
-    outside: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ponged:
-    """A child answers a ping."""
-
-    name: str
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class TimerDue:
-    """The clock reached the deadline last armed."""
-
-
-@dataclass(frozen=True, slots=True)
-class AddChild:
-    """Supervise one more, from now on."""
-
-    spec: ChildSpec
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveChild:
-    """Stop that child and forget it."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopAll:
-    """End: stop every child, last started first."""
-
-    reason: str
-
-
-Event = Begin | ChildReady | ChildExited | Ponged | TimerDue | AddChild | RemoveChild | StopAll
-
-
-# -- actions -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StartChild:
-    """Fork a process for the child."""
-
-    spec: ChildSpec
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopChild:
-    """Ask the child to end."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class KillChild:
-    """SIGKILL its process; its exit follows."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class PingChild:
-    """Ask whether it still handles messages."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ArmTimer:
-    """Deliver :class:`TimerDue` at that moment; replaces the former one."""
-
-    at: float
-
-
-class What(Enum):
-    """What has become of a child, for observers."""
-
-    READY = "ready"
-    EXITED = "exited"
-    HUNG = "hung"
-    LATE = "not ready in time"
-    RESTARTING = "restarting"
-    QUARANTINED = "quarantined"
-    REMOVED = "removed"
-    ESCALATING = "escalating"
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """Something an observer may want to know."""
-
-    what: What
-    name: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AllReady:
-    """Every child is up: the supervisor itself is ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """No child is left; the supervisor ends, normally or not."""
-
-    reason: str
-    normal: bool
-
-
-Action = StartChild | StopChild | KillChild | PingChild | ArmTimer | Announce | AllReady | Finished
-
-
-# -- the function --------------------------------------------------------------------------------------------------
+from springline.supervisors.state import Child, Phase, State
 
 
 def initial(spec: SupervisorSpec) -> State:

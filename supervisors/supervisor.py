@@ -27,8 +27,8 @@ from springline.actors.lifecycle import Exiting, Ping, Pong, Ready, Start, Stop
 from springline.actors.names import sweep, unregister
 from springline.actors.shell import LATER, Sender, Shell, receives
 from springline.errors import LocalFault
-from springline.supervisors import policy
-from springline.supervisors.policy import What
+from springline.supervisors import policy, signals, state
+from springline.supervisors.signals import What
 from springline.supervisors.spec import ChildSpec, SupervisorSpec
 
 log = logging.getLogger("springline.supervisor")
@@ -63,7 +63,7 @@ class Children:
 class ChildStatus:
     """How a child stands.
 
-    :param phase: as in ``policy.Phase``. :param restarts: how often it was started again.
+    :param phase: as in ``state.Phase``. :param restarts: how often it was started again.
     :param reason: why its last process ended, or ``""``.
     """
 
@@ -106,7 +106,7 @@ class Supervisor(Shell):
 
     # -- to override -----------------------------------------------------------------------------------------------
 
-    def announce(self, news: policy.Announce) -> None:
+    def announce(self, news: signals.Announce) -> None:
         """Something has become of a child."""
         level = logging.INFO if news.what in (What.READY, What.REMOVED) else logging.WARNING
         log.log(level, "%s: %s %s%s", self.name, news.name, news.what.value, f": {news.detail}" if news.detail else "")
@@ -118,12 +118,12 @@ class Supervisor(Shell):
         self._state = policy.initial(args)
         self._running: dict[str, _Running] = {}
         self._armed = float("inf")
-        self._feed(policy.Begin())
+        self._feed(signals.Begin())
         return LATER
 
     def stop(self) -> object:
         """Stop the children, last started first; the supervisor ends when they have."""
-        self._feed(policy.StopAll("told to stop"))
+        self._feed(signals.StopAll("told to stop"))
         return LATER
 
     def bus_name(self, child: str) -> str:
@@ -132,7 +132,7 @@ class Supervisor(Shell):
 
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def _feed(self, event: policy.Event) -> None:
+    def _feed(self, event: signals.Event) -> None:
         now = time.monotonic()
         self._state, actions = policy.step(self._state, event, now, random.random())  # noqa: S311 - jitter
         for action in actions:
@@ -141,11 +141,11 @@ class Supervisor(Shell):
     @receives(Ready)
     def _ready(self, message: Ready, sender: Sender) -> None:
         name = self._own_name(message.name)
-        self._feed(policy.ChildReady(name, message.generation, message.pid))
+        self._feed(signals.ChildReady(name, message.generation, message.pid))
 
     @receives(Pong)
     def _pong(self, message: Pong, sender: Sender) -> None:
-        self._feed(policy.Ponged(self._own_name(message.name), message.generation))
+        self._feed(signals.Ponged(self._own_name(message.name), message.generation))
 
     @receives(Exiting)
     def _exiting(self, message: Exiting, sender: Sender) -> None:
@@ -166,28 +166,28 @@ class Supervisor(Shell):
         name, generation = message.name, message.generation
         running = self._running.get(name)
         if message.failed:
-            self._feed(policy.ChildExited(name, generation, message.failed, normal=False, outside=True))
+            self._feed(signals.ChildExited(name, generation, message.failed, normal=False, outside=True))
         elif running is not None and running.generation == generation:
             del self._running[name]
             sweep(self.bus_directory, running.process.pid)
             reason, normal = _why(running)
             outside = running.farewell is None and running.process.exitcode in _OUTSIDE
-            self._feed(policy.ChildExited(name, generation, reason, normal, outside))
+            self._feed(signals.ChildExited(name, generation, reason, normal, outside))
 
     @receives(_Tick)
     def _tick(self, message: _Tick, sender: Sender) -> None:
         if message.at == self._armed:
             self._armed = float("inf")
             self.child_exited("")  # should a death ever go untold, it is seen here
-            self._feed(policy.TimerDue())
+            self._feed(signals.TimerDue())
 
     @receives(Supervise)
     def _supervise(self, message: Supervise, sender: Sender) -> None:
-        self._feed(policy.AddChild(message.spec))
+        self._feed(signals.AddChild(message.spec))
 
     @receives(Dismiss)
     def _dismiss(self, message: Dismiss, sender: Sender) -> None:
-        self._feed(policy.RemoveChild(message.name))
+        self._feed(signals.RemoveChild(message.name))
 
     @receives(Children)
     def _children(self, message: Children, sender: Sender) -> tuple[ChildStatus, ...]:
@@ -198,23 +198,23 @@ class Supervisor(Shell):
 
     # -- actions ---------------------------------------------------------------------------------------------------
 
-    def _perform(self, action: policy.Action, now: float) -> None:
+    def _perform(self, action: signals.Action, now: float) -> None:
         match action:
-            case policy.StartChild(spec=spec, generation=generation):
+            case signals.StartChild(spec=spec, generation=generation):
                 self._start(spec, generation)
-            case policy.StopChild(name=name):
+            case signals.StopChild(name=name):
                 self._send(name, Stop())
-            case policy.KillChild(name=name):
+            case signals.KillChild(name=name):
                 self._kill(name)
-            case policy.PingChild(name=name):
+            case signals.PingChild(name=name):
                 self._send(name, Ping(0))
-            case policy.ArmTimer(at=at):
+            case signals.ArmTimer(at=at):
                 self._arm(at, now)
-            case policy.Announce():
+            case signals.Announce():
                 self._note(action)
-            case policy.AllReady():
+            case signals.AllReady():
                 self.ready()
-            case policy.Finished(reason=reason, normal=normal):
+            case signals.Finished(reason=reason, normal=normal):
                 self.exit(reason, normal=normal)
 
     def _start(self, spec: ChildSpec, generation: int) -> None:
@@ -242,13 +242,13 @@ class Supervisor(Shell):
             self._armed = at
             self.wake(at - now, _Tick(at))
 
-    def _note(self, news: policy.Announce) -> None:
+    def _note(self, news: signals.Announce) -> None:
         if news.what in (What.QUARANTINED, What.REMOVED):
             unregister(self.bus_directory, self.bus_name(news.name))
         self.announce(news)
 
 
-def _status(child: policy.Child) -> ChildStatus:
+def _status(child: state.Child) -> ChildStatus:
     restarts = max(0, child.starts - 1)
     return ChildStatus(child.spec.name, child.phase.value, child.pid, restarts, child.quarantined, child.reason)
 

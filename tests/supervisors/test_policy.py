@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from springline.errors import Misuse
-from springline.supervisors import policy
+from springline.supervisors import policy, signals
 from springline.supervisors.backoff import Backoff
-from springline.supervisors.policy import (
+from springline.supervisors.signals import (
     AddChild,
     AllReady,
     Announce,
@@ -22,7 +22,6 @@ from springline.supervisors.policy import (
     ChildReady,
     Finished,
     KillChild,
-    Phase,
     PingChild,
     Ponged,
     RemoveChild,
@@ -33,6 +32,7 @@ from springline.supervisors.policy import (
     What,
 )
 from springline.supervisors.spec import ChildSpec, Excess, Restart, Strategy, SupervisorSpec
+from springline.supervisors.state import Phase
 
 AT_ONCE = Backoff(free=1000)
 
@@ -57,7 +57,7 @@ class World:
         self.finished: list[Finished] = []
         self.all_ready = 0
 
-    def feed(self, event: policy.Event) -> None:
+    def feed(self, event: signals.Event) -> None:
         self.state, actions = policy.step(self.state, event, self.now)
         for action in actions:
             match action:

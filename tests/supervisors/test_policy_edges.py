@@ -5,17 +5,9 @@ from __future__ import annotations
 import pytest
 
 from springline.supervisors.backoff import Backoff
-from springline.supervisors.policy import (
-    AddChild,
-    Begin,
-    ChildExited,
-    ChildReady,
-    Phase,
-    Ponged,
-    RemoveChild,
-    StopAll,
-)
+from springline.supervisors.signals import AddChild, Begin, ChildExited, ChildReady, Ponged, RemoveChild, StopAll
 from springline.supervisors.spec import Excess, Restart, Strategy, SupervisorSpec
+from springline.supervisors.state import Phase
 from springline.tests.supervisors.test_policy import AT_ONCE, World, spec, tree
 
 # -- order ---------------------------------------------------------------------------------------------------------
