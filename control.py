@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from springline.actors.carrying import SendMessage
 from springline.actors.endpoint import Client
+from springline.actors.inviting import Invitation, Invite, Join
 from springline.actors.keeping import (
     APPROVALS,
     Decide,
@@ -36,12 +38,8 @@ from springline.actors.messages import (
     PROTOCOLS,
     TRANSPORT,
     DeviceStatus,
-    Invitation,
-    Invite,
-    Join,
     ListeningAt,
     RevokeDevice,
-    SendMessage,
     SetTrust,
     Subscribe,
     Unsubscribe,

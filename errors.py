@@ -54,6 +54,9 @@ class WrongPassphrase(LocalFault):
 class Damaged(LocalFault):
     """A stored file is not what was written: truncated, edited, foreign, or of a newer version."""
 
+    def __init__(self, message: str, hint: str = "restore it from a backup") -> None:
+        super().__init__(message, hint)
+
 
 class Newer(Damaged):
     """A file of a newer version: it is left alone, and no former version is used in its place."""

@@ -26,6 +26,7 @@ from uuid import UUID
 from blake3 import blake3
 
 from springline.actors import rotating
+from springline.actors.carrying import OpenStream, SendMessage, StreamEnded, StreamMoved
 from springline.actors.delivery import Delivery
 from springline.actors.finding import AlsoTry, Found, NetworkChanged, WhatWasFound
 from springline.actors.keeping import SessionNoted
@@ -39,17 +40,13 @@ from springline.actors.messages import (
     DialEnded,
     LinkStatus,
     LinkWanted,
-    OpenStream,
     Publish,
     RevokedNow,
     RotateKeys,
     SawAt,
-    SendMessage,
     SessionUp,
     SocketIsUp,
     StopDialling,
-    StreamEnded,
-    StreamMoved,
     Tuned,
 )
 from springline.actors.refreshing import consult

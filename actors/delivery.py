@@ -15,8 +15,9 @@ from uuid import UUID
 
 from blake3 import blake3
 
+from springline.actors.carrying import DeliverMessage, NeedsApproval, Sink, StreamEnded, StreamOffered
 from springline.actors.keeping import APPROVALS, UnusedApproval, WantApproval
-from springline.actors.messages import DeliverMessage, NeedsApproval, Sink, StreamEnded, StreamOffered, handler_name
+from springline.actors.messages import handler_name
 from springline.actors.names import is_registered
 from springline.actors.shell import IoShell
 from springline.errors import HandlerFailed, Lost, NoHandler, NotConnected, NotRunning, Unreachable

@@ -15,17 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from springline.actors.messages import (
-    Answered,
-    AnswerHandshake,
-    Authenticated,
-    BeginHandshake,
-    BeginPairing,
-    Begun,
-    FinishHandshake,
-    PairingStep,
-    PairingStepped,
-)
+from springline.actors.inviting import BeginPairing, PairingStep, PairingStepped
+from springline.actors.messages import Answered, AnswerHandshake, Authenticated, BeginHandshake, Begun, FinishHandshake
 from springline.actors.rotation import Rotation
 from springline.errors import InternalFault, Malformed, Refused
 from springline.store.sessions import key_id

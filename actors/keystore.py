@@ -21,6 +21,7 @@ from springline.actors.datagram import Fd
 from springline.actors.doorkeeper import Doorkeeper
 from springline.actors.finding import Announcement, AnswersAt, FindingKeys, Lookout, SealRecords
 from springline.actors.findkeeping import Findkeeper
+from springline.actors.inviting import BeginPairing, CommitPairing, PairingStep, PairingStepped, SignPairing
 from springline.actors.keeping import (
     Audit,
     ChangePassphrase,
@@ -43,20 +44,15 @@ from springline.actors.messages import (
     AnswerHandshake,
     Authenticated,
     BeginHandshake,
-    BeginPairing,
     Begun,
-    CommitPairing,
     Contact,
     FinishHandshake,
     HowTuned,
     ListDevices,
-    PairingStep,
-    PairingStepped,
     RotateKeys,
     SawAt,
     SetAutoConnect,
     SetTrust,
-    SignPairing,
     Tuned,
     TuneLink,
     WhoAmI,

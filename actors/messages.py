@@ -2,8 +2,9 @@
 
 The rule: a message says one thing that is wanted or has happened; it carries values and descriptors, never behaviour.
 The bus delivers only messages of this user's own processes (``actors/wire.py``), so they need types, not parsing. What
-every actor understands (start, ping, stop) is in ``actors/lifecycle.py``; here is the rest, in the order of a link's
-life: keys, transport, connection, pairing, plug-ins, events.
+every actor understands (start, ping, stop) is in ``actors/lifecycle.py``; what is carried over a link, in
+``carrying.py``; pairing, in ``inviting.py``; trust and records, in ``keeping.py``. Here is the life of a link: keys,
+transport, connection, events.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from uuid import UUID
 
 from springline.actors.datagram import Fd
 from springline.store.devices import PairedDevice, TrustLevel
-from springline.store.identity import DeviceInfo
 from springline.store.preferences import Tuning
 from springline.store.trust import Policy
 from springline.transport.address import Address
@@ -351,195 +351,6 @@ class Tuned:
     """To connection: that is how eagerly the link is kept up, from now on."""
 
     tuning: Tuning
-
-
-# -- messages and streams over a link ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class SendMessage:
-    """Send over the link. → the handler's answer (bytes, or None), once the other side has handled it.
-
-    :param protocol: whose handler there gets it.
-    :param payload: an encoded ``DeviceMessage``.
-    :param priority: 0 control … 3 bulk.
-    """
-
-    protocol: str
-    payload: bytes
-    priority: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverMessage:
-    """Connection to handler: a message came. → answer bytes, or None; or ``NeedsApproval``.
-
-    :param trust: how far the device is trusted. :param approved: the user has said yes to this very message.
-    """
-
-    device: UUID
-    protocol: str
-    payload: bytes
-    trust: TrustLevel
-    approved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class OpenStream:
-    """Send the contents of ``source`` from ``offset`` to the peer's handler of ``protocol``.
-
-    → told to the sender: ``StreamEnded``. The connection reads the descriptor itself.
-
-    :param token: the asker's name for the stream, comes back in ``StreamEnded``.
-    :param header: what the peer's handler needs to know.
-    """
-
-    protocol: str
-    token: bytes
-    header: bytes
-    source: Fd
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamOffered:
-    """Connection to handler: the peer opened a stream. → ``Sink``; or ``NeedsApproval``, or an error to refuse it.
-
-    Further parameters as of :class:`DeliverMessage`.
-    """
-
-    device: UUID
-    protocol: str
-    header: bytes
-    trust: TrustLevel
-    approved: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NeedsApproval:
-    """Handler to connection: ask the user first, then deliver it again. :param what: what would be done, one line."""
-
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sink:
-    """Write the stream into this file from ``offset``, up to ``limit`` bytes of it; digest what is before it first."""
-
-    file: Fd
-    offset: int
-    limit: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEnded:
-    """A stream is over.
-
-    :param incoming: True on the receiving side.
-    :param total: bytes in the file, up to the end of what was transferred.
-    :param blake3: digest of the whole file, if all of it was transferred; with an error, it is not what was sent.
-    :param error: why not, or ``""``.
-    """
-
-    device: UUID
-    protocol: str
-    token: bytes
-    header: bytes
-    incoming: bool
-    total: int
-    blake3: bytes
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class StreamMoved:
-    """Progress of a stream this handler opened: ``done`` bytes of the file are on their way."""
-
-    token: bytes
-    done: int
-
-
-# -- pairing -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Invite:
-    """Open an invitation. → ``Invitation``. :param confirm: ask our user once the other side has said who it is."""
-
-    confirm: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """Twelve words, good once, until ``expires_at``. :param pairing: names it in events; tells nothing of the words."""
-
-    words: str = field(repr=False)
-    uri: str = field(repr=False)
-    expires_at: datetime
-    pairing: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Join:
-    """Pair by an invitation's words. → ``str``, which names the pairing; it has begun.
-
-    :param confirm: ask our user once the other side has said who it is.
-    """
-
-    words: str = field(repr=False)
-    addresses: tuple[Address, ...]
-    confirm: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BeginPairing:
-    """Pairing to Keystore: open an XXpsk0 handshake. → ``int``, its handle."""
-
-    initiator: bool
-    psk: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class PairingStep:
-    """Pairing to Keystore: feed the peer's message (None for the first of an initiator). → ``PairingStepped``.
-
-    :param content: what our next message says, at most 78 bytes.
-    """
-
-    handle: int
-    message: bytes | None
-    content: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class PairingStepped:
-    """What to send next, if anything; and the session's keys and the peer's static key once finished.
-
-    :param content: what the peer's message said.
-    """
-
-    message: bytes | None
-    keys: SessionKeys | None = None
-    remote_static: bytes | None = None
-    content: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class SignPairing:
-    """Pairing to Keystore: sign this pairing statement. → 64 bytes."""
-
-    statement: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CommitPairing:
-    """Pairing to Keystore: both sides are verified; derive the relationship key and store. → ``PairedDevice``."""
-
-    handle: int
-    info: DeviceInfo
-    mine: bytes = field(repr=False)
-    theirs: bytes = field(repr=False)
 
 
 # -- events --------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.style import Style
 from rich.text import Text
 
-from springline.actors.messages import Invitation
+from springline.actors.inviting import Invitation
 from springline.cli.console import err, failures_told, is_terminal, out, print_json
 from springline.cli.options import DEFAULT_DIR, DataDir, Json
 from springline.cli.views import clock, paired_json

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from springline import Node, PairingUI
-from springline.actors.messages import Invitation
+from springline.actors.inviting import Invitation
 from springline.errors import PairingFailed, SpringlineError
 from springline.events import PairingEnded, PairingProgress
 from springline.store.devices import PairedDevice

@@ -21,19 +21,16 @@ import os
 from typing import Any, ClassVar
 from uuid import UUID
 
-from springline.actors.messages import (
-    EVENTS,
+from springline.actors.carrying import (
     DeliverMessage,
     NeedsApproval,
-    Publish,
     SendMessage,
     Sink,
     StreamEnded,
     StreamMoved,
     StreamOffered,
-    Subscribe,
-    connection_name,
 )
+from springline.actors.messages import EVENTS, Publish, Subscribe, connection_name
 from springline.actors.shell import LATER, Sender, Shell, Then, receives
 from springline.errors import Refused
 from springline.events import DeviceConnected, DeviceDisconnected

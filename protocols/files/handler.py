@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from springline.actors.carrying import OpenStream, Sink, StreamEnded, StreamMoved
 from springline.actors.datagram import Fd
 from springline.actors.keeping import Audit
-from springline.actors.messages import KEYSTORE, OpenStream, Sink, StreamEnded, StreamMoved, connection_name
+from springline.actors.messages import KEYSTORE, connection_name
 from springline.actors.shell import Sender, receives
 from springline.errors import HandlerFailed, Malformed, Misuse, NotRunning, SpringlineError, Unreachable
 from springline.protocols.files import sending

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from springline.actors.finding import OwnAddresses
+from springline.actors.inviting import Invitation, Invite, Join
 from springline.actors.keeping import Audit
 from springline.actors.messages import (
     CONNECTIONS,
@@ -26,9 +27,6 @@ from springline.actors.messages import (
     TRANSPORT,
     DevicesChanged,
     Doorbells,
-    Invitation,
-    Invite,
-    Join,
     PairingKnock,
     Publish,
     WhichDoorbells,

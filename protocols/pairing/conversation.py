@@ -16,17 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from springline.actors.finding import OwnAddresses
-from springline.actors.messages import (
-    KEYSTORE,
-    TRANSPORT,
-    BeginPairing,
-    CommitPairing,
-    ListDevices,
-    PairingStep,
-    PairingStepped,
-    SignPairing,
-    WhoAmI,
-)
+from springline.actors.inviting import BeginPairing, CommitPairing, PairingStep, PairingStepped, SignPairing
+from springline.actors.messages import KEYSTORE, TRANSPORT, ListDevices, WhoAmI
 from springline.errors import Malformed, Misuse, PairingFailed
 from springline.events import PairingStage
 from springline.protocols.pairing import exchange, offer

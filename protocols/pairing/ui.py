@@ -11,7 +11,8 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
-from springline.actors.messages import PAIRING, Invitation
+from springline.actors.inviting import Invitation
+from springline.actors.messages import PAIRING
 from springline.errors import Lost, Misuse, NotRunning, PairingFailed, SpringlineError, TimedOut
 from springline.events import PairingEnded, PairingProgress, PairingStage
 from springline.protocols.pairing.watching import ConfirmPairing, FollowPairing, PairingNews

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from springline.actors.carrying import DeliverMessage
 from springline.actors.keeping import FactsAcked, FactsChanged, FactsFor, KnownFacts, TakeFacts, Untold
-from springline.actors.messages import CONNECTIONS, KEYSTORE, DeliverMessage, ListLinks
+from springline.actors.messages import CONNECTIONS, KEYSTORE, ListLinks
 from springline.actors.shell import LATER, Sender, receives
 from springline.errors import Malformed, Refused, SpringlineError
 from springline.protocols.codec import decode_untrusted, encode

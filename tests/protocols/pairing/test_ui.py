@@ -18,7 +18,8 @@ from pathlib import Path
 import cbor2
 import pytest
 
-from springline.actors.messages import PAIRING, Invitation
+from springline.actors.inviting import Invitation
+from springline.actors.messages import PAIRING
 from springline.cli.local import LocalNode, left_over
 from springline.control import Control
 from springline.errors import Misuse, PairingFailed, SpringlineError
