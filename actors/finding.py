@@ -168,6 +168,11 @@ class OwnAddresses:
 
 
 @dataclass(frozen=True, slots=True)
+class WhereBound:
+    """To the transport: where are its sockets bound? → ``tuple[Address, ...]``."""
+
+
+@dataclass(frozen=True, slots=True)
 class MappedAt:
     """PortMapper to the transport: a router passes on what comes to this address; None: none does (any more)."""
 

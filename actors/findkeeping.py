@@ -21,6 +21,7 @@ from springline.store.vault import Vault
 from springline.transport.discovery import records, tags
 from springline.transport.discovery.records import AddressRecord
 from springline.transport.discovery.tags import Spot
+from springline.transport.discovery.watch import Wanted
 
 MOST_PERIODS = 4
 """Periods of one question, and how far from the present one they may be: keys of single periods are all that leaves."""
@@ -73,14 +74,20 @@ class Findkeeper:
         return self._secrets[theirs]
 
 
+def wanted_of(lookout: Lookout) -> Wanted[UUID | bytes]:
+    """What a look-out means to ``transport/discovery/watch.py``."""
+
+    def verify(signature: bytes, statement: bytes) -> None:
+        verify_signature(lookout.signer, signature, statement, RECORD_CONTEXT)
+
+    return Wanted(lookout.device, Spot(lookout.period, lookout.tag, lookout.key), verify)
+
+
 def open_untrusted(lookout: Lookout, record: bytes, now: float, newest: float = -1.0) -> AddressRecord:
     """What a record says that was found under a look-out's tag.
 
     :param now: wall-clock seconds. :param newest: when the newest one that is known was made.
     :raises Malformed: see ``transport/discovery/records.py``.
     """
-
-    def verify(signature: bytes, statement: bytes) -> None:
-        verify_signature(lookout.signer, signature, statement, RECORD_CONTEXT)
-
-    return records.open_untrusted(record, Spot(lookout.period, lookout.tag, lookout.key), verify, now, newest)
+    wanted = wanted_of(lookout)
+    return records.open_untrusted(record, wanted.spot, wanted.verify, now, newest)

@@ -28,6 +28,7 @@ from springline.actors.finding import (
     OwnAddresses,
     Tried,
     TryAddress,
+    WhereBound,
 )
 from springline.actors.messages import (
     KEYSTORE,
@@ -94,6 +95,11 @@ class TcpTransport(IoShell):
     def listening_at(self, message: ListeningAt, sender: Sender) -> Address:
         """The first listener's own address."""
         return self._listeners[0].address
+
+    @receives(WhereBound)
+    def where_bound(self, message: WhereBound, sender: Sender) -> tuple[Address, ...]:
+        """Each listener's own address."""
+        return tuple(listener.address for listener in self._listeners)
 
     @receives(OwnAddresses)
     def own_addresses(self, message: OwnAddresses, sender: Sender) -> tuple[Address, ...]:

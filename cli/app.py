@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from springline import __version__
-from springline.cli import doctor, keys, links, pairing, running, trail, trust, tune, why
+from springline.cli import dht, doctor, keys, links, pairing, running, trail, trust, tune, why
 from springline.cli.console import out
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -21,7 +21,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Command = Callable[..., None]
 
 COMMANDS: dict[str, tuple[Command, ...]] = {
-    "This node": (running.init, running.up, running.status, running.events, doctor.doctor, running.demo),
+    "This node": (
+        running.init, running.up, running.status, running.events, doctor.doctor, dht.dht, running.demo,
+    ),
     "Pairing and trust": (pairing.invite, pairing.join, trust.trust, trust.revoke, trust.approve),
     "Paired devices": (
         links.devices, links.connect, links.disconnect, links.message, links.send, why.why, trail.history, tune.tune,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from springline.actors.approvals import Approvals, ApprovalsArgs
+from springline.actors.dht import DhtArgs, DhtDiscovery
 from springline.actors.events import EventHub
 from springline.actors.finding import NOWHERE, Discovery
 from springline.actors.keeping import APPROVALS
@@ -66,6 +67,8 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
     finders = [ChildSpec("network", NetworkMonitor, NetworkArgs())]
     if args.discovery.port_mapping:
         finders.append(ChildSpec("ports", PortMapper, PortArgs(udp=args.discovery.dht)))
+    if args.discovery.dht:
+        finders.append(ChildSpec("dht", DhtDiscovery, DhtArgs(args.discovery.bootstrap)))
     return SupervisorSpec(
         children=(
             ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),

@@ -6,25 +6,27 @@ If it is taken, any port does: such a node asks and is answered, and others know
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterable
 
-from springline.errors import LocalFault
+from springline.errors import LocalFault, PortTaken
 from springline.transport.address import Address
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - being asked by others is the point
 
 
-def bind(listeners: Iterable[Address]) -> list[socket.socket]:
+def bind(listeners: Iterable[Address], *, exactly: bool = False) -> list[socket.socket]:
     """UDP sockets at these addresses, one of each family; at any port if theirs is taken.
 
-    :raises LocalFault: there is none that can be bound.
+    :param exactly: at the port that is named, or not at all.
+    :raises PortTaken: somebody else has it. :raises LocalFault: there is none that can be bound.
     """
     bound: dict[socket.AddressFamily, socket.socket] = {}
     errors: list[OSError] = []
     for host, port in _wanted(listeners):
         family = family_of(host)
-        for attempt in (port, 0) if family not in bound else ():
+        for attempt in ((port,) if exactly else (port, 0)) if family not in bound else ():
             try:
                 bound[family] = _bind(family, host, attempt)
                 break
@@ -32,7 +34,8 @@ def bind(listeners: Iterable[Address]) -> list[socket.socket]:
                 errors.append(error)
     if not bound:
         why = f": {errors[0].strerror}" if errors else ""
-        raise LocalFault(f"no UDP socket could be bound{why}", "give another address, or use --no-dht")
+        kind = PortTaken if errors and errors[0].errno == errno.EADDRINUSE else LocalFault
+        raise kind(f"no UDP socket could be bound{why}", "give another address")
     return list(bound.values())
 
 

@@ -60,7 +60,7 @@ class Table:
 
     def __init__(self, listeners: Sequence[socket.socket], present: Callable[[], Iterable[str]] = here) -> None:
         self._loop = asyncio.get_running_loop()
-        self._sockets = {sock.family: sock for sock in reversed(listeners)}
+        self._sockets = {sock.family: sock for sock in listeners}
         self._stays_here = all(reach(sock.getsockname()[0]) == HERE for sock in listeners)
         self._present = present
         self.shelf = Shelf()
@@ -115,7 +115,7 @@ class Table:
         found = [await self._search(place) for place in (self._own, secrets.token_bytes(NODE_SIZE))]
         return any(crawl.nearest for crawl, _ in found)
 
-    async def renew(self) -> tuple[At, ...]:
+    def renew(self) -> tuple[At, ...]:
         """The network has changed: be another node, at the same sockets. Whom it knew, to join again."""
         known = tuple(contact.at for contact in self._routes.nearest(self._own, 32))
         self._begin()
@@ -167,6 +167,8 @@ class Table:
         calls, routes, since = self._calls, self._routes, self._loop.time()
         told = await calls.find(contact.at, place) if self._may_ask(contact.at) else None
         if told is not None:
+            if told.node != contact.node:
+                routes.remove(contact)
             routes.add(Contact(told.node, *contact.at))
             crawl.answered(contact, told.node, told.contacts)
             found.update(dict.fromkeys(told.parcels))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from springline.errors import Malformed
+from springline.transport.address import Address
 from springline.transport.discovery.parcels import PARCEL_SIZE, PLACE_SIZE, make, parse_untrusted, place_of
-from springline.transport.discovery.records import RECORD_SIZE
+from springline.transport.discovery.records import RECORD_SIZE, seal
+from springline.transport.discovery.tags import begins, finding_secret, spot
 
 SECRET, OTHER = bytes(32), bytes([1]) * 32
 secrets_ = st.binary(min_size=32, max_size=32)
@@ -50,6 +53,20 @@ def test_two_secrets_have_nothing_in_common() -> None:
     one, other = make(SECRET, bytes(RECORD_SIZE), 1), make(OTHER, bytes(RECORD_SIZE), 1)
     assert not {one.key, one.place, one.signature} & {other.key, other.place, other.signature}
     assert OTHER not in other.packed
+
+
+def test_two_days_of_a_device_have_nothing_in_common_in_the_table() -> None:
+    """All that lies there of one device for another, in every period of two days: no six bytes but the time's."""
+    secret, own = finding_secret(b"x" * 32), UUID(int=7)
+    seen: set[bytes] = set()
+    for period in range(24):
+        there = spot(secret, own, period)
+        record = seal([Address("192.0.2.1", 7400)], there, lambda _: bytes(64), begins(period), 7200.0)
+        parcel = make(there.key, record, period)
+        for part in (parcel.key, parcel.record, parcel.signature, parcel.place):
+            pieces = {part[at : at + 6] for at in range(len(part) - 5)}
+            assert not pieces & seen
+            seen |= pieces
 
 
 def test_the_place_in_the_documentation() -> None:

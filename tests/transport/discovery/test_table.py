@@ -262,7 +262,7 @@ def test_another_id_after_the_network_has_changed() -> None:
         async with nodes(3) as tables:
             await tables[1].put(PARCEL)
             before = tables[2]._own
-            known = await tables[2].renew()
+            known = tables[2].renew()
             assert set(known) == {at(tables[0]), at(tables[1])}
             assert tables[2]._own != before
             assert tables[2].neighbours == 0

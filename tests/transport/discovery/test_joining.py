@@ -1,0 +1,127 @@
+"""How a node gets company, and keeps it. On loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from springline.tests.transport.discovery.test_table import at, node, run
+from springline.transport.address import Address
+from springline.transport.discovery import calls, joining
+from springline.transport.discovery.joining import Membership
+from springline.transport.discovery.sockets import bind
+from springline.transport.discovery.table import Table
+from springline.transport.resolving import Resolver
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "WAITS", (0.05, 0.1))
+    monkeypatch.setattr(joining, "ALONE", (0.05, 0.1))
+
+
+async def until(holds: Callable[[], object]) -> None:
+    while not holds():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+def test_who_is_alone_goes_on_asking() -> None:
+    async def play() -> None:
+        first = node()
+        where = first.addresses[0]
+        first.close()
+        second, joined = node(), asyncio.Event()
+        membership = Membership(second, [where], joined=joined.set)
+        keeping = asyncio.create_task(membership.keep())
+        await until(lambda: membership.greeted)
+        assert membership.is_alone
+        late = _at(where)
+        await joined.wait()
+        assert second.neighbours == late.neighbours == 1
+        keeping.cancel()
+        for table in (second, late):
+            table.close()
+
+    run(play())
+
+
+def _at(where: Address) -> Table:
+    return Table(bind([where], exactly=True), lambda: ())
+
+
+def test_others_are_asked_for_while_it_is_alone() -> None:
+    async def play() -> None:
+        first, second = node(), node()
+        asked = 0
+
+        async def others() -> Iterable[Address]:
+            nonlocal asked
+            asked += 1
+            return [first.addresses[0]]
+
+        joined = asyncio.Event()
+        membership = Membership(second, [], others, joined.set)
+        keeping = asyncio.create_task(membership.keep())
+        await joined.wait()
+        await until(lambda: not membership.is_alone)
+        assert asked == 1
+        membership.hurry()
+        await until(lambda: not membership._hurry.is_set())
+        assert asked == 1  # it has company
+        keeping.cancel()
+        first.close()
+        second.close()
+
+    run(play())
+
+
+def test_two_halves_grow_together() -> None:
+    """They met somebody each, before the one whom both were told of was there."""
+
+    async def play() -> None:
+        gone = node()
+        where = gone.addresses[0]
+        gone.close()
+        tables = [node() for _ in range(4)]
+        members = [Membership(table, [where]) for table in tables]
+        keeping = [asyncio.create_task(member.keep()) for member in members]
+        await tables[0].join([at(tables[1])])
+        await tables[2].join([at(tables[3])])
+        assert [table.neighbours for table in tables] == [1, 1, 1, 1]
+        middle = _at(where)
+        for member in members:
+            member.hurry()
+        await until(lambda: middle.neighbours == 4)
+        for member in members:
+            member.hurry()
+        await until(lambda: all(table.neighbours == 4 for table in tables))
+        for task in keeping:
+            task.cancel()
+        for table in (*tables, middle):
+            table.close()
+
+    run(play())
+
+
+def test_names_that_are_none_keep_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(name: str, *_: object, **__: object) -> list[Any]:
+        if name == "nobody.example":
+            raise socket.gaierror(socket.EAI_NONAME, "not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(joining, "Resolver", lambda: Resolver(lookup))
+
+    async def play() -> None:
+        first, second, joined = node(), node(), asyncio.Event()
+        names = [Address("nobody.example", 7400), Address("somebody.example", first.addresses[0].port)]
+        keeping = asyncio.create_task(Membership(second, names, joined=joined.set).keep())
+        await joined.wait()
+        keeping.cancel()
+        first.close()
+        second.close()
+
+    run(play())

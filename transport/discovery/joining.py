@@ -1,0 +1,92 @@
+"""How a node becomes, and stays, part of the distributed table.
+
+The rule: whoever is alone asks those it could begin with, again and again, at growing intervals; whoever has company
+asks seldom. The nodes that were configured are greeted each time, so that two halves of a table that were apart grow
+together again. Names are looked up anew each time, with a bound on how long and how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from springline.errors import Unreachable
+from springline.transport.address import Address
+from springline.transport.discovery.calls import At
+from springline.transport.discovery.table import Table
+from springline.transport.resolving import Resolver
+
+ALONE = (2.0, 300.0)
+"""Seconds between two tries while nobody answers: at first, and for long."""
+
+IN_COMPANY = 3600.0
+"""Seconds between two looks at who is there."""
+
+MOST_GREETED = 64
+"""Addresses greeted in one try."""
+
+
+class Membership:
+    """Keeps one node in the table.
+
+    :param bootstrap: where to begin. :param others: further addresses where there may be a node, asked for while alone.
+    :param joined: called when there is somebody, after there was nobody.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        bootstrap: Sequence[Address],
+        others: Callable[[], Awaitable[Iterable[Address]]] | None = None,
+        joined: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._joined = joined
+        self._table, self._bootstrap, self._others = table, tuple(bootstrap), others
+        self._resolver = Resolver()
+        self._hurry = asyncio.Event()
+        self._former: tuple[At, ...] = ()
+        self.greeted = 0
+        self.is_alone = True
+
+    def hurry(self, former: Iterable[At] = ()) -> None:
+        """Look at once. :param former: nodes that were known before."""
+        self._former = tuple(former)
+        self._hurry.set()
+
+    async def keep(self) -> None:
+        """Stay in the table, for ever."""
+        tries = 0
+        while True:
+            self._hurry.clear()
+            answered = await self._look()
+            tries = 0 if answered else tries + 1
+            if answered and self.is_alone:
+                self._joined()
+            self.is_alone = not answered
+            pause = IN_COMPANY if answered else min(ALONE[1], ALONE[0] * 2.0 ** min(tries - 1, 16))
+            try:
+                async with asyncio.timeout(pause * random.uniform(0.75, 1.25)):  # noqa: S311 - it spreads, it hides nothing
+                    await self._hurry.wait()
+                tries = 0
+            except TimeoutError:
+                continue
+
+    async def _look(self) -> bool:
+        """Whether anybody is there."""
+        former, self._former = self._former, ()
+        known = await self._table.refresh() if self._table.neighbours else False
+        addresses = list(self._bootstrap)
+        if not known and self._others is not None:
+            addresses += await self._others()
+        found = [*former, *(at for some in await asyncio.gather(*map(self._resolve, addresses)) for at in some)]
+        nodes = list(dict.fromkeys(found))[:MOST_GREETED]
+        self.greeted = len(nodes)
+        return await self._table.join(nodes) or known
+
+    async def _resolve(self, address: Address) -> list[At]:
+        try:
+            targets = await self._resolver.resolve(address, address.host)
+        except Unreachable:
+            return []
+        return [(target.ip, target.address.port) for target in targets if not target.scope]
