@@ -236,7 +236,7 @@ class Control(Links):
         ui.invited(invitation)
         return follow(self.ask, invitation.pairing, ui)
 
-    def join(self, words: str, address: str | Address | None = None, timeout: float = 30.0) -> PairedDevice:
+    def join(self, words: str, address: str | Address | None = None, timeout: float = 90.0) -> PairedDevice:
         """Pair with the device that gave the invitation.
 
         :param words: the twelve words, or the invitation's URI.

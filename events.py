@@ -115,6 +115,9 @@ class DevicePaired:
 class PairingStage(Enum):
     """How far a pairing is."""
 
+    SEARCHING = "searching"
+    """The device that gave the words is looked for."""
+
     CALLED = "called"
     """The two sides talk; both know the words."""
 

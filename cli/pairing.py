@@ -123,12 +123,15 @@ class TerminalUI(PairingUI):
         if self._qr:
             show_qr(self._console, invitation.uri)
         say(f"  {escape(invitation.uri)}\n", soft_wrap=True)
-        say(f"Good once, until {clock(invitation.expires_at)}. Words alone need --address; port {self._port}.")
+        say(f"Good once, until {clock(invitation.expires_at)}. On the same network the words are enough;")
+        say(f"elsewhere they need --address, and this device's port is {self._port}.")
 
     def progress(self, progress: PairingProgress) -> None:
         """The digits, once they are known; and callers that did not come through."""
         name = f"[bold]{escape(progress.name)}[/]"
-        if progress.stage is PairingStage.MET:
+        if progress.stage is PairingStage.SEARCHING:
+            self._console.print("[dim]Looking for the device that gave these words.[/]")
+        elif progress.stage is PairingStage.MET:
             known = "" if progress.known is None else f", paired before and now {progress.known.value}"
             self._console.print(f"It is {name}{known}.")
             self._console.print(f"It must show the same digits:  [bold cyan]{progress.sas}[/]")

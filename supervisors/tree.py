@@ -20,6 +20,7 @@ from springline.actors.events import EventHub
 from springline.actors.finding import NOWHERE, Discovery
 from springline.actors.keeping import APPROVALS
 from springline.actors.keystore import Keystore, KeystoreArgs
+from springline.actors.mdns import MdnsArgs, MdnsDiscovery
 from springline.actors.network import NetworkArgs, NetworkMonitor
 from springline.actors.ports import PortArgs, PortMapper
 from springline.actors.tcp import TcpArgs, TcpTransport
@@ -67,6 +68,8 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
     finders = [ChildSpec("network", NetworkMonitor, NetworkArgs())]
     if args.discovery.port_mapping:
         finders.append(ChildSpec("ports", PortMapper, PortArgs(udp=args.discovery.dht)))
+    if args.discovery.mdns:
+        finders.append(ChildSpec("mdns", MdnsDiscovery, MdnsArgs()))
     if args.discovery.dht:
         finders.append(ChildSpec("dht", DhtDiscovery, DhtArgs(args.discovery.bootstrap)))
     return SupervisorSpec(

@@ -8,6 +8,7 @@ An invitation lives in memory only: if this process dies, its words are void and
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import socket
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from springline.actors.finding import OwnAddresses
+from springline.actors.finding import DHT, MDNS, FoundInviter, OwnAddresses, Rendezvous, WhichRendezvous
 from springline.actors.inviting import Invitation, Invite, Join
 from springline.actors.keeping import Audit
 from springline.actors.messages import (
@@ -27,12 +28,13 @@ from springline.actors.messages import (
     TRANSPORT,
     DevicesChanged,
     Doorbells,
+    ListeningAt,
     PairingKnock,
     Publish,
     WhichDoorbells,
 )
 from springline.actors.shell import LATER, IoShell, Sender, receives
-from springline.errors import Lost, Malformed, Misuse, PairingFailed, SpringlineError, TimedOut
+from springline.errors import Lost, Malformed, Misuse, PairingFailed, SpringlineError, TimedOut, Unreachable
 from springline.events import DevicePaired, PairingStage
 from springline.protocols.pairing import uri
 from springline.protocols.pairing.conversation import Conversation
@@ -40,6 +42,7 @@ from springline.protocols.pairing.exchange import Role
 from springline.protocols.pairing.failures import Failures
 from springline.protocols.pairing.invitations import Invitations, OpenInvitation
 from springline.protocols.pairing.keys import InvitationKeys, keys_of
+from springline.protocols.pairing.search import Search
 from springline.protocols.pairing.watching import (
     ConfirmPairing,
     FollowPairing,
@@ -58,6 +61,9 @@ log = logging.getLogger("springline.pairing")
 
 KNOCKING = 15.0
 """Seconds after which no further address of an invitation is tried, once one of them was taken by somebody else."""
+
+SEARCH = 60.0
+"""Seconds that the device which gave the words is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,14 @@ class _Host:
     believed: bool = False
 
 
+class _InVain(Exception):
+    """Somebody took the call, and no pairing came of it. :param answered: it was who knows the words."""
+
+    def __init__(self, address: Address, error: Exception, answered: bool) -> None:
+        super().__init__(str(error))
+        self.address, self.error, self.answered = address, error, answered
+
+
 class Pairing(IoShell):
     """Answers ``Invite``, ``Join``, ``FollowPairing`` and ``ConfirmPairing``; takes ``PairingKnock``."""
 
@@ -87,7 +101,8 @@ class Pairing(IoShell):
         self._hosts: dict[bytes, _Host] = {}
         self._watching = Watching(self._publish)
         self._failures = Failures()
-        self._changed()
+        self._searches: dict[bytes, Search] = {}
+        self.loop.call_soon(self._changed)  # not before: the finders' answers come by our name
 
     # -- inviting --------------------------------------------------------------------------------------------------
 
@@ -119,6 +134,7 @@ class Pairing(IoShell):
             self._end_host(doorbell, _why_over(one, host, now))
         shut = self._failures.shut_for(self.loop.time()) > 0
         self.tell(TRANSPORT, Doorbells(() if shut else self._invitations.doorbells))
+        self._tell_finders()
 
     def _end_host(self, doorbell: bytes, error: SpringlineError | None, device: PairedDevice | None = None) -> None:
         self._hosts.pop(doorbell).watched.end(device, error)
@@ -179,44 +195,119 @@ class Pairing(IoShell):
         """Begin to pair with whoever gave the words."""
         self._expect_open()
         invited = uri.parse(message.words)
+        keys = keys_of(invited.secret)
+        if keys.tag in self._searches:
+            raise Misuse("whoever gave these words is being looked for already")
+        seek = not message.addresses and self._tell_finders()
         addresses = message.addresses or invited.addresses
-        if not addresses:
+        if not (addresses or seek):
             raise Misuse("words alone do not say where the other device is", "add --address, or use the URI")
         watched = self._watching.open(Role.JOINER, confirm=message.confirm)
-        self.spawn(self._visit(watched, keys_of(invited.secret), addresses))
+        if seek:
+            self._searches[keys.tag] = Search()
+        self.spawn(self._visit(watched, keys, addresses))
         return watched.id
 
     async def _visit(self, watched: Watched, keys: InvitationKeys, addresses: Sequence[Address]) -> None:
-        """Knock at one address after the other, where somebody else may be by now: each knock uses up an attempt."""
-        left, until, failed = list(addresses), self.loop.time() + KNOCKING, ""
-        told: SpringlineError | None = None
-        while told is None or (left and self.loop.time() < until):
+        search = self._searches.get(keys.tag)
+        try:
+            device = await self._reach(watched, keys, addresses, search)
+        except _InVain as vain:
+            told = _told(vain.error, watched)
+            self._failed(watched, f"joining at {vain.address.host}: {told.message}")
+            watched.end(error=told)
+        except SpringlineError as error:
+            watched.end(error=error)  # nobody there: no words were tried
+        else:
+            self._paired(device)
+            watched.end(device)
+        finally:
+            if search is not None:
+                del self._searches[keys.tag]
+                self._tell_finders()
+
+    async def _reach(
+        self, watched: Watched, keys: InvitationKeys, addresses: Sequence[Address], search: Search | None
+    ) -> PairedDevice:
+        """Where it was said to be, or wherever it is."""
+        if addresses:
             try:
-                sock, address = await self._reach(left)
+                return await self._knock(watched, keys, addresses)
+            except Unreachable:
+                if search is None:
+                    raise
+        assert search is not None  # noqa: S101 - one of the two ways there is
+        return await self._seek(watched, keys, search)
+
+    async def _knock(self, watched: Watched, keys: InvitationKeys, addresses: Sequence[Address]) -> PairedDevice:
+        """Knock at one address after the other, where somebody else may be by now: each knock uses up an attempt.
+
+        :raises _InVain: nothing came of it. :raises Unreachable: nobody takes the call; no words were tried.
+        """
+        own: Address = await self.ask(TRANSPORT, ListeningAt())
+        left, until, vain = list(addresses), self.loop.time() + KNOCKING, None
+
+        async def attempt(target: Target) -> tuple[socket.socket, Address]:
+            return await connect(target, own=(own,)), target.address
+
+        while left and (vain is None or (not vain.answered and self.loop.time() < until)):
+            try:
+                sock, address = await race(left, attempt, lambda late: late[0].close())
             except SpringlineError as error:
-                told = told or error
-                break
+                raise vain or error from None
             with sock:
                 conversation = Conversation(self.ask, watched, keys, sock, address)
                 try:
-                    device = await conversation.visit()
+                    return await conversation.visit()
                 except (SpringlineError, OSError) as error:
-                    told = _told(error, watched)
-                    failed = f"joining at {address.host}: {told.message}"
-                    left = [other for other in left if other != address and not conversation.answered]
-                else:
-                    self._paired(device)
-                    watched.end(device)
-                    return
-        if failed:  # else nobody is there, and no words were tried
-            self._failed(watched, failed)
-        watched.end(error=told)
+                    vain = _InVain(address, error, conversation.answered)
+                    left = [other for other in left if other != address]
+        assert vain is not None  # noqa: S101 - there was at least one
+        raise vain
 
-    async def _reach(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
-        async def attempt(target: Target) -> tuple[socket.socket, Address]:
-            return await connect(target), target.address
+    # -- looking for each other ------------------------------------------------------------------------------------
 
-        return await race(addresses, attempt, lambda late: late[0].close())
+    async def _seek(self, watched: Watched, keys: InvitationKeys, search: Search) -> PairedDevice:
+        """Try wherever whoever gave the words is found; whoever knows them ends it, for good or bad."""
+        watched.progress(PairingStage.SEARCHING)
+        self._tell_finders()
+        last = ""
+        try:
+            async with asyncio.timeout(SEARCH) as limit:
+                while True:
+                    addresses, end = await search.next(), limit.when()
+                    limit.reschedule(None)
+                    try:
+                        return await self._knock(watched, keys, addresses)
+                    except _InVain as vain:
+                        if vain.answered:
+                            raise
+                        search.wrong(vain.address)
+                        last = f"{vain.address}: somebody else is there"
+                    except SpringlineError as error:
+                        last = error.message
+                    limit.reschedule(end)
+        except TimeoutError:
+            raise _not_found(last) from None
+
+    @receives(FoundInviter)
+    def found_inviter(self, message: FoundInviter, sender: Sender) -> None:
+        """Somebody who knows the words says where it is."""
+        search = self._searches.get(message.secret)
+        if search is not None:
+            search.tell(message.addresses)
+
+    @receives(WhichRendezvous)
+    def which_rendezvous(self, message: WhichRendezvous, sender: Sender) -> None:
+        """A finder has been restarted."""
+        self._tell_finders()
+
+    def _tell_finders(self) -> bool:
+        """Whom to announce, and whom to look for; True if any finder is there."""
+        shut = self._failures.shut_for(self.loop.time()) > 0
+        offered = () if shut else tuple(one.keys.tag for one in self._invitations.open if one.attempts_left > 0)
+        news = Rendezvous(offered, tuple(self._searches))
+        return sum(self.tell(finder, news) for finder in (MDNS, DHT)) > 0
 
     # -- followers -------------------------------------------------------------------------------------------------
 
@@ -257,6 +348,17 @@ class Pairing(IoShell):
 
     def _audit(self, kind: str, device: UUID | None, detail: str) -> None:
         self.tell(KEYSTORE, Audit(kind, device, detail))
+
+
+def _not_found(last: str) -> PairingFailed:
+    """What to do about it. :param last: what went wrong where it was said to be."""
+    elsewhere = "use the URI it shows, or --address HOST:PORT"
+    if last:
+        return PairingFailed(f"whoever gave these words was found, and not reached ({last})", elsewhere)
+    return PairingFailed(
+        f"nobody who gave these words was found in {SEARCH:.0f} s",
+        f"are they right, and is 'springline invite' open there, on the same network? If not, {elsewhere}",
+    )
 
 
 def _why_over(one: OpenInvitation | None, host: _Host, now: float) -> PairingFailed:

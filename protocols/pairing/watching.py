@@ -94,6 +94,7 @@ class Watched:
         self.callers = 0
         self.peer = NOBODY
         self.ended = False
+        self.stage: PairingStage | None = None
         self._publish = publish
         self._news: list[PairingEvent] = []
         self._device: PairedDevice | None = None
@@ -104,6 +105,7 @@ class Watched:
 
     def progress(self, stage: PairingStage, reason: str = "", until: datetime | None = None) -> None:
         """Tell how far it is. :param until: when it is too late to answer, if our user is asked."""
+        self.stage = stage
         if len(self._news) < MOST_NEWS:
             it = self.peer
             told = PairingProgress(self.id, self.role, stage, it.device_id, it.name, it.sas, it.known)

@@ -128,5 +128,3 @@ def test_what_is_nobody_elses_affair_is_not_told(two: Two) -> None:
     two.red.ip("address", "delete", "10.99.0.1/24", "dev", "eth0")
     two.sees("10.99.0.1 is gone")
     assert [line.partition("network: ")[2] for line in two.changes()[len(before) :]] == ["10.99.0.1 is gone"]
-
-

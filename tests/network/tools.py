@@ -20,10 +20,10 @@ def ip(*arguments: str) -> None:
     run("ip", *arguments)
 
 
-def within(namespace: str, *command: str, text: str = "") -> None:
-    """Run it in that network namespace."""
+def within(namespace: str, *command: str, text: str = "") -> str:
+    """Run it in that network namespace; what it writes."""
     ip_netns_exec = ("ip", "netns", "exec", namespace)
-    run(*ip_netns_exec, *command, text=text)
+    return run(*ip_netns_exec, *command, text=text)
 
 
 def nft(namespace: str, rules: str) -> None:

@@ -279,6 +279,12 @@ def test_the_words_of_a_killed_process_are_void(both: tuple[Control, Control]) -
         blue.join(uri)
 
 
+def test_without_a_finder_words_alone_say_nothing(both: tuple[Control, Control]) -> None:
+    red, blue = both
+    with pytest.raises(Misuse, match="words alone"):
+        blue.join(red.invite().words)
+
+
 def test_newer_invitations_close_the_oldest(both: tuple[Control, Control]) -> None:
     red, _ = both
     ui = Shown()
