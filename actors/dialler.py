@@ -25,11 +25,12 @@ from springline.actors.messages import (
     DialDevice,
     DialEnded,
     FinishHandshake,
+    HungUp,
     SessionUp,
     SocketIsUp,
 )
 from springline.actors.shell import IoShell
-from springline.errors import Malformed, SpringlineError
+from springline.errors import Malformed, Refused, SpringlineError
 from springline.transport.address import Address
 from springline.transport.dialing import Race, connect, reason
 from springline.transport.handshaking import read_answer, send_frame
@@ -164,7 +165,11 @@ class Dialler:
         """Messages 1 and 2 of the handshake. :raises SpringlineError: whoever is there is not that device."""
         begun: Begun = await self._ask(device, BeginHandshake(device))
         await send_frame(sock, begun.frame)
-        answer = await read_answer(sock, SECOND_FRAME)
+        try:
+            answer = await read_answer(sock, SECOND_FRAME)
+        except Refused:
+            self._actor.tell(KEYSTORE, HungUp(device))
+            raise
         try:
             session: Authenticated = await self._ask(device, FinishHandshake(begun.handle, answer))
         except Malformed as error:

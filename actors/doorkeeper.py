@@ -3,22 +3,28 @@
 The rule: who is not paired, or not trusted now, gets nothing; what leaves are the keys of one session. Handshakes under
 way are bounded in number, the oldest is forgotten.
 
-Why a replayed first message gets no answer twice: the tags of recent ones are remembered. One older than that gets an
-answer but no session, because the transport waits for a message that only the true initiator can make.
+Why a replayed first message gets no answer twice: the tags of recent ones are remembered; only of those that a paired
+device has made, so that nobody else can crowd them out. One older than that gets an answer but no session, because the
+transport waits for a message that only the true initiator can make.
+
+For the same reason nothing a first message says is kept before that message has come: whoever has this device's static
+key could make one in any other's name (Noise revision 34 §7.7, "key-compromise impersonation").
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from springline.actors.inviting import BeginPairing, PairingStep, PairingStepped
 from springline.actors.messages import Answered, AnswerHandshake, Authenticated, BeginHandshake, Begun, FinishHandshake
 from springline.actors.rotation import Rotation
-from springline.errors import InternalFault, Malformed, Refused
+from springline.errors import InternalFault, LocalFault, Malformed, Refused
 from springline.store.sessions import key_id
 from springline.store.vault import Vault
 from springline.transport import hello
@@ -26,11 +32,19 @@ from springline.transport.epochs import Epochs
 from springline.transport.hello import Hello
 from springline.transport.noise import CONNECT, MAC_SIZE, PAIR, Handshake, mac1, mac1_key, unpad_untrusted
 
+log = logging.getLogger("springline.keystore")
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
 MOST_HANDSHAKES = 512
 """Handshakes begun and not finished; beyond that the oldest is forgotten."""
 
 MOST_SEEN = 4096
 """First messages remembered against replay."""
+
+MOST_UNCONFIRMED = 512
+"""Handshakes answered and not confirmed; beyond that what the oldest said is forgotten, and learned the next time."""
 
 
 @dataclass(slots=True)
@@ -40,6 +54,17 @@ class _Open:
     handshake: Handshake = field(repr=False)
     device: UUID | None
     within: bytes = b""
+    used: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What a caller has said in its first message, and what a new relationship key would come from."""
+
+    device: UUID
+    used: bytes
+    current: bytes
+    secret: bytes = field(repr=False)
 
 
 class Doorkeeper:
@@ -54,6 +79,7 @@ class Doorkeeper:
         self._handles = itertools.count(1)
         self._open: OrderedDict[int, _Open] = OrderedDict()
         self._seen: OrderedDict[bytes, None] = OrderedDict()
+        self._unconfirmed: OrderedDict[bytes, _Said] = OrderedDict()
         self._epochs = Epochs(began_at)
 
     # -- with a paired device ----------------------------------------------------------------------------------------
@@ -67,7 +93,7 @@ class Doorkeeper:
         current, epoch = self._rotation.current(message.device), self._epochs.known(message.device)
         first = handshake.write(Hello(epoch=epoch, used=key_id(psk), current=current).encode())
         frame = mac1(mac1_key(device.info.static_key), first) + first
-        return Begun(self._keep(_Open(handshake, message.device, message.within)), frame)
+        return Begun(self._keep(_Open(handshake, message.device, message.within, key_id(psk))), frame)
 
     def finish(self, message: FinishHandshake, now: datetime) -> Authenticated:
         """Noise message 2 from the device we dialled. :raises Malformed: it is none. :raises Refused: too old."""
@@ -75,48 +101,67 @@ class Doorkeeper:
         device = under_way.device
         if device is None:
             raise InternalFault("a pairing handshake cannot end as a connection")
+        self._vault.welcome(device, now)  # which it may not be any more
         theirs = hello.decode_untrusted(under_way.handshake.read(message.frame))
         if Hello().agree(theirs) is None:
             raise Refused(f"the device speaks version {theirs.lowest} only", "update the older of the two")
         self._epochs.assigned(device, theirs.epoch)
-        self._rotation.proved(device, theirs.current, now=now)
-        return self._authenticated(device, under_way, theirs.epoch)
+        self._rotation.proved(device, theirs.current, now)
+        self._rotation.came_by(device, under_way.used)
+        keys = under_way.handshake.keys()
+        if not under_way.within:
+            self._rotation.finished(device, keys.hash, under_way.handshake.secret)
+        return Authenticated(device, keys, theirs.epoch)
 
     def answer(self, message: AnswerHandshake, now: datetime) -> Answered:
         """Noise message 1 from a device that dials us: who is it, and what do we answer?
 
         :raises Malformed: it is none. :raises Refused: it is seen again, or of nobody who may come in.
         """
-        first = self._new(message.frame)
+        tag, first = message.frame[:MAC_SIZE], message.frame[MAC_SIZE:]
+        if tag in self._seen:
+            raise Refused("this first message has been seen before")
         handshake = Handshake.respond(CONNECT, self._vault.identity.static_private, within=message.within)
         theirs = hello.decode_untrusted(handshake.read(first))
         found = self._vault.by_static_key(handshake.remote_static)
         if found is None:
             raise Refused("the caller is not paired")
+        _put(self._seen, tag, None, MOST_SEEN)
         device = self._vault.welcome(found.info.device_id, now).info.device_id
         version = Hello().agree(theirs)
         if version is None:
             raise Refused(f"the caller speaks versions {theirs.lowest} to {theirs.highest} only")
+        handshake.set_psk(self._rotation.accepted(device, theirs.used, now))
         epoch = self._epochs.assign(device, theirs.epoch)
-        handshake.set_psk(self._rotation.accept(device, theirs.used, now))
-        self._rotation.proved(device, theirs.used, theirs.current, now=now)
         frame = handshake.write(Hello(version, version, epoch, current=self._rotation.current(device)).encode())
-        return Answered(frame, self._authenticated(device, _Open(handshake, device, message.within), epoch))
+        keys = handshake.keys()
+        said = _Said(device, theirs.used, theirs.current, handshake.secret)
+        if message.within:  # it came in a session with that device
+            self._rotation.proved(device, said.current, now)
+        else:
+            _put(self._unconfirmed, keys.hash, said, MOST_UNCONFIRMED)
+        return Answered(frame, Authenticated(device, keys, epoch))
 
-    def _new(self, frame: bytes) -> bytes:
-        tag, first = frame[:MAC_SIZE], frame[MAC_SIZE:]
-        if tag in self._seen:
-            raise Refused("this first message has been seen before")
-        self._seen[tag] = None
-        if len(self._seen) > MOST_SEEN:
-            self._seen.popitem(last=False)
-        return first
+    def confirmed(self, session: bytes, now: datetime) -> None:
+        """The caller has shown that it has the keys of that session, so what it said counts."""
+        said = self._unconfirmed.pop(session, None)
+        if said is None:
+            return
+        try:
+            self._rotation.came_by(said.device, said.used)
+            self._rotation.proved(said.device, said.current, now)
+        except LocalFault as error:  # it is not paired any more
+            log.info("what a caller has said of its keys is not kept: %s", error)
+            return
+        self._rotation.finished(said.device, session, said.secret)
 
-    def _authenticated(self, device: UUID, done: _Open, epoch: int) -> Authenticated:
-        keys = done.handshake.keys()
-        if not done.within:
-            self._rotation.finished(device, keys.hash, done.handshake.secret)
-        return Authenticated(device, keys, epoch)
+    def forget(self, device: UUID) -> None:
+        """It was paired anew: nothing of a handshake of before may count any more."""
+        self._rotation.forget(device)
+        for handle in [handle for handle, one in self._open.items() if one.device == device]:
+            del self._open[handle]
+        for session in [session for session, said in self._unconfirmed.items() if said.device == device]:
+            del self._unconfirmed[session]
 
     # -- with whoever has the words ----------------------------------------------------------------------------------
 
@@ -147,9 +192,7 @@ class Doorkeeper:
 
     def _keep(self, under_way: _Open) -> int:
         handle = next(self._handles)
-        self._open[handle] = under_way
-        if len(self._open) > MOST_HANDSHAKES:
-            self._open.popitem(last=False)
+        _put(self._open, handle, under_way, MOST_HANDSHAKES)
         return handle
 
     def take(self, handle: int) -> _Open:
@@ -158,3 +201,10 @@ class Doorkeeper:
         if under_way is None:
             raise Refused("the handshake was forgotten", "try again")
         return under_way
+
+
+def _put(known: OrderedDict[Key, Value], key: Key, value: Value, most: int) -> None:
+    """Add one; beyond ``most`` the oldest goes."""
+    known[key] = value
+    if len(known) > most:
+        known.popitem(last=False)

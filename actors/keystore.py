@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -45,9 +46,11 @@ from springline.actors.messages import (
     Authenticated,
     BeginHandshake,
     Begun,
+    Confirmed,
     Contact,
     FinishHandshake,
     HowTuned,
+    HungUp,
     ListDevices,
     RotateKeys,
     SawAt,
@@ -193,7 +196,7 @@ class Keystore(Shell):
         handshake must not wait for it.
         """
         if message.address is not None:
-            self._vault.remember_address(message.device, str(message.address))
+            self._keep_address(self._vault.remember_address, message.device, message.address)
         if not self._sightings:
             self.wake(SAVE_AFTER, _Save())
         self._sightings[message.device] = _now()
@@ -218,21 +221,32 @@ class Keystore(Shell):
     @receives(AnswersAt)
     def answers_at(self, message: AnswersAt, sender: Sender) -> None:
         """Remember where the device can be dialled, too."""
+        self._keep_address(self._vault.add_address, message.device, message.address)
+
+    def _keep_address(self, keep: Callable[[UUID, str], None], device: UUID, address: Address) -> None:
         try:
-            self._vault.add_address(message.device, str(message.address))
+            keep(device, str(address))
         except LocalFault as error:
-            log.warning("where a device answers too is not kept: %s", error)
+            log.warning("where a device answers is not kept: %s", error)
 
     @receives(_Save)
-    def save(self, message: object, sender: object) -> None:
-        """Write the sightings."""
-        sightings, self._sightings = self._sightings, {}
-        for device, when in sightings.items():
-            self._vault.seen(device, when)
+    def save_due(self, message: _Save, sender: Sender) -> None:
+        """Write the sightings; what a disk refuses, later."""
+        self._save()
+        if self._sightings:
+            self.wake(SAVE_AFTER, _Save())
+
+    def _save(self) -> None:
+        try:
+            self._vault.all_seen(self._sightings, _now())
+        except LocalFault as error:
+            log.warning("when devices were seen is not kept yet: %s", error)
+        else:
+            self._sightings = {}
 
     def stop(self) -> None:
         """Write what is not written yet."""
-        self.save(None, None)
+        self._save()
         self._records.stop()
 
     @receives(SetAutoConnect)
@@ -243,13 +257,13 @@ class Keystore(Shell):
     @receives(SetTrust)
     def set_trust(self, message: SetTrust, sender: Sender) -> PairedDevice:
         """Change the trust in a device."""
-        self.save(None, None)  # a limit is counted from when the device was seen last
+        self._save()  # a limit is counted from when the device was seen last
         return self._trust.set_trust(message, _now())
 
     @receives(TrustDue)
     def trust_due(self, message: TrustDue, sender: Sender) -> None:
         """Somebody's trust may end now; who was seen since is written down first."""
-        self.save(None, None)
+        self._save()
         self._trust.due(message, _now())
 
     @receives(KnownFacts)
@@ -322,6 +336,16 @@ class Keystore(Shell):
         """Noise message 1 from a device that dials us."""
         return self._doorkeeper.answer(message, _now())
 
+    @receives(Confirmed)
+    def confirmed(self, message: Confirmed, sender: Sender) -> None:
+        """A device that dialled us is who it says."""
+        self._doorkeeper.confirmed(message.session, _now())
+
+    @receives(HungUp)
+    def hung_up(self, message: HungUp, sender: Sender) -> None:
+        """A device that we dialled does not know us, or not by our keys."""
+        self._rotation.refused(message.device)
+
     @receives(RotateKeys)
     def rotate(self, message: RotateKeys, sender: Sender) -> bytes | None:
         """A step of rotating the relationship key."""
@@ -362,7 +386,7 @@ class Keystore(Shell):
         shared = crypto_scalarmult(own.static_private, info.static_key)
         key = relationship_key(shared, handshake.hash, {own.device_id: message.mine, info.device_id: message.theirs})
         record = self._vault.pair(info, key, info.addresses, _now())
-        self._rotation.forget(info.device_id)
+        self._doorkeeper.forget(info.device_id)
         self._trust.paired(info.device_id, _now())
         self._note("paired", info.device_id, info.name)
         return record

@@ -132,6 +132,13 @@ class AnswerHandshake:
 
 
 @dataclass(frozen=True, slots=True)
+class HungUp:
+    """Transport to Keystore, told: whoever answered a dial of this device has hung up at its first message."""
+
+    device: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Authenticated:
     """The peer has proved who it is.
 
@@ -142,6 +149,16 @@ class Authenticated:
     device: UUID
     keys: SessionKeys
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """Transport to Keystore, told: the confirm message of a handshake it has answered has opened.
+
+    :param session: the handshake's hash.
+    """
+
+    session: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

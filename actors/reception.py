@@ -24,6 +24,7 @@ from springline.actors.messages import (
     PAIRING,
     Answered,
     AnswerHandshake,
+    Confirmed,
     PairingKnock,
     SessionUp,
     connection_name,
@@ -168,6 +169,7 @@ class Reception:
             answered: Answered = await self._actor.ask(KEYSTORE, AnswerHandshake(frame))
         await send_frame(sock, answered.frame)
         open_confirm(answered.session.keys, await read_frame(sock, CONFIRM_FRAME))
+        self._actor.tell(KEYSTORE, Confirmed(answered.session.keys.hash))
         return answered
 
     def _observe(self, device: UUID, remote: Address) -> None:

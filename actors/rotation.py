@@ -17,6 +17,8 @@ A candidate lives in memory: a Keystore that was killed has none, and the rotati
 
 from __future__ import annotations
 
+import itertools
+import logging
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
@@ -24,15 +26,20 @@ from datetime import datetime
 from enum import IntEnum
 from uuid import UUID
 
-from springline.errors import KeyUnknown, Malformed, Refused
+from springline.errors import KeyUnknown, LocalFault, Malformed, Refused
 from springline.store.sessions import EncryptedSessionKeys, key_id, rotated_key
 from springline.store.vault import Vault
+
+log = logging.getLogger("springline.rotation")
 
 Note = Callable[[str, UUID | None, str], None]
 
 MOST_CANDIDATES = 8
 """Handshakes of a device whose new key may still be taken up: a race of several addresses makes several. Fewer than a
 follower keeps pending, so that no key is taken up that it has let go."""
+
+REFUSALS = 4
+"""Times in a row that the device hangs up on us, after which one dial in so many is made with the recovery key."""
 
 _LAYOUT = struct.Struct(">B8s8s")
 _NONE = bytes(8)
@@ -59,6 +66,7 @@ class Rotation:
         self._note = note
         self._candidates: dict[UUID, OrderedDict[bytes, bytes]] = {}
         self._turns: dict[UUID, int] = {}
+        self._refusals: dict[UUID, int] = {}
 
     # -- handshakes ------------------------------------------------------------------------------------------------
 
@@ -67,21 +75,30 @@ class Rotation:
 
         :raises Damaged: there is none. :raises Refused: its time is over.
         """
+        keys = self._good(device, now)
         turn = self._turns[device] = self._turns.get(device, -1) + 1
-        return self._good(device, now).to_dial(turn)
+        if self._refusals.get(device, 0) >= REFUSALS and turn % REFUSALS == 0:
+            return keys.recovery
+        return keys.to_dial(turn)
 
-    def accept(self, device: UUID, used: bytes, now: datetime) -> bytes:
+    def refused(self, device: UUID) -> None:
+        """Whoever we dialled has hung up: it may have been set back to a time when it had none of our keys."""
+        self._refusals[device] = self._refusals.get(device, 0) + 1
+
+    def accepted(self, device: UUID, used: bytes, now: datetime) -> bytes:
         """The key of a handshake that the device begins.
 
         :raises KeyUnknown: it is none of ours. :raises Refused: its time is over.
         """
-        keys = self._good(device, now)
-        found = keys.accepted(used)
+        found = self._good(device, now).accepted(used)
         if found is None:
             raise KeyUnknown("the caller uses a key that is not (or no longer) shared with it", "pair it again")
-        if found == keys.recovery:
-            self._note("recovery key used", device, "it was reinstalled from an exported identity, or copied")
         return found
+
+    def came_by(self, device: UUID, used: bytes) -> None:
+        """The device has a session by that key: if it is the one for emergencies, that is written down."""
+        if used == key_id(self._vault.keys(device).recovery):
+            self._note("recovery key used", device, "one side was reinstalled from an exported identity, or copied")
 
     def _good(self, device: UUID, now: datetime) -> EncryptedSessionKeys:
         keys = self._vault.keys(device)
@@ -93,18 +110,23 @@ class Rotation:
         """The id of our present key."""
         return self._vault.keys(device).current
 
-    def proved(self, device: UUID, *idents: bytes, now: datetime) -> None:
-        """In a handshake the device has used or named these keys."""
-        keys = self._vault.keys(device)
-        for ident in idents:
-            keys = keys.learn(ident, now, leads=self._leads(device))
-        self._keep(device, keys)
+    def proved(self, device: UUID, ident: bytes, now: datetime) -> None:
+        """In a handshake that is through, the device has named that key as its present one.
+
+        Which key it has used says nothing more: that may be its previous one, while it does not know what we have. What
+        a disk refuses is not learned, which does no harm: the next handshake says it again.
+        """
+        try:
+            self._keep(device, self._vault.keys(device).learn(ident, now, leads=self._leads(device)))
+        except LocalFault as error:
+            log.warning("what is new of a relationship key is not kept yet: %s", error)
 
     def finished(self, device: UUID, session: bytes, secret: bytes) -> None:
         """A handshake is through: remember what a new key would be.
 
         :param session: its hash. :param secret: its final chaining key, 32 bytes.
         """
+        self._refusals.pop(device, None)
         candidates = self._candidates.setdefault(device, OrderedDict())
         candidates[session] = rotated_key(secret)
         while len(candidates) > MOST_CANDIDATES:
@@ -121,7 +143,7 @@ class Rotation:
         if not self._leads(device):
             return None
         keys, candidate = self._vault.keys(device), self._candidate(device, session)
-        if keys.previous:
+        if keys.previous and not keys.stale:
             return _message(Step.STATUS, key_id(keys.previous), keys)
         return None if candidate is None else _message(Step.PREPARE, key_id(candidate), keys)
 
@@ -137,11 +159,13 @@ class Rotation:
         keys, candidate = self._vault.keys(device), self._candidate(device, session)
         if candidate is not None:  # what is said late, in a former session, changes nothing
             keys = keys.learn(theirs, now, leads=leads)
-            keys = keys.learn(ident, now, leads=leads) if said is Step.STATUS else keys
+            keys = keys.learn(ident, now, leads=leads).revert(ident) if said is Step.STATUS else keys
             keys = keys.revert(theirs)
+            if said is Step.PRESENT and ident == keys.current:
+                keys = keys.give_up(theirs)
         fits = candidate is not None and key_id(candidate) == ident
         if not leads:
-            return self._follow(device, said, candidate if fits else None, keys)
+            return self._follow(device, said, candidate if fits else None, keys, _NONE if candidate is None else theirs)
         if said is Step.PREPARED:
             if candidate is None or not fits or (keys.previous and not keys.stale):
                 return None
@@ -153,8 +177,10 @@ class Rotation:
         self._keep(device, keys)
         return None
 
-    def _follow(self, device: UUID, said: Step, candidate: bytes | None, keys: EncryptedSessionKeys) -> bytes:
-        prepares = said is Step.PREPARE and candidate is not None and not keys.previous
+    def _follow(
+        self, device: UUID, said: Step, candidate: bytes | None, keys: EncryptedSessionKeys, heard: bytes
+    ) -> bytes:
+        prepares = said is Step.PREPARE and candidate is not None
         if prepares and candidate is not None:
             keys = keys.prepare(candidate)
         self._keep(device, keys)
@@ -162,7 +188,7 @@ class Rotation:
             self._note("key rotated", device, "both sides have the new key")
         if prepares and candidate is not None:
             return _message(Step.PREPARED, key_id(candidate), keys)
-        return _message(Step.PRESENT, _NONE, keys)
+        return _message(Step.PRESENT, heard, keys)
 
     def _candidate(self, device: UUID, session: bytes) -> bytes | None:
         known = self._candidates.get(device)
@@ -174,6 +200,14 @@ class Rotation:
     def _keep(self, device: UUID, keys: EncryptedSessionKeys) -> None:
         if keys != self._vault.keys(device):
             self._vault.change_keys(device, keys)
+            self._let_go(device, keys.relationship_key)
+
+    def _let_go(self, device: UUID, present: bytes) -> None:
+        """No candidate may be taken up any more that is older than the present key."""
+        known = self._candidates.get(device, OrderedDict())
+        if present in known.values():
+            for session in list(itertools.takewhile(lambda session: known[session] != present, known)):
+                del known[session]
 
 
 def _message(step: Step, ident: bytes, keys: EncryptedSessionKeys) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -25,10 +25,11 @@ from springline.actors.messages import (
     connection_name,
     handler_name,
 )
+from springline.errors import LocalFault
 from springline.events import DeviceRevoked, TrustChanged, TrustExpiring
 from springline.store import revocation
 from springline.store.devices import PairedDevice, TrustLevel
-from springline.store.trust import BARRED
+from springline.store.trust import BARRED, Review
 from springline.store.vault import Vault
 
 log = logging.getLogger("springline.trust")
@@ -92,7 +93,11 @@ class Trustkeeper:
 
     def look(self, now: datetime) -> None:
         """See to what is due, and set the timer for what is next."""
-        found = self._vault.review(now, self._warned)
+        try:
+            found = self._vault.review(now, self._warned)
+        except LocalFault as error:  # who may come in is asked of the calendar in any case
+            log.warning("whose trust has ended is not written down yet: %s", error)
+            found = Review((), (), now + timedelta(seconds=LOOK))
         for end in found.expired:
             self._announce(end.device, TrustLevel.EXPIRED, end.why)
         for end in found.expiring:

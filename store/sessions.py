@@ -3,7 +3,8 @@
 It is the psk of every later handshake between the two, never a session's key: those come from fresh Diffie-Hellman and
 are not stored. The first one is derived from what both sides contribute at pairing and from the Diffie-Hellman of
 their static keys, which only their Keystores can compute; each later one from the secret of a finished handshake, which
-contains the one before it. So who copies a store today can't use it once the key has rotated twice.
+contains the one before it. So who has come by one of them can't use it once the key has rotated twice. Who has copied
+an opened store can: it holds the recovery key, too, whose use both sides write down.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class EncryptedSessionKeys:
 
     1. the follower stores the new key as *pending*: it accepts it, and still dials with the present one;
     2. the leader hears so, makes it the present one and keeps the *previous*, which it still accepts;
-    3. the follower sees the leader use or name the new key, makes it the present one and wipes all others;
+    3. the follower hears the leader name the new key, makes it the present one and wipes all others;
     4. the leader sees that, and wipes the previous one.
 
     All steps return what is to be written before the next message leaves; they change nothing if they come again.
@@ -87,10 +88,11 @@ class EncryptedSessionKeys:
         return key_id(self.relationship_key)
 
     def to_dial(self, turn: int) -> bytes:
-        """The key to dial with; while the previous one may be the only one the peer has, they take turns."""
+        """The key to dial with; while a former one may be the only one the peer has, they take turns."""
         if self.stale:
             return self.recovery
-        return self.previous if self.previous and turn % 2 else self.relationship_key
+        keys = tuple(filter(None, (self.relationship_key, self.previous, *(self.pending if self.renewed else ()))))
+        return keys[turn % len(keys)]
 
     def accepted(self, ident: bytes) -> bytes | None:
         """The key of that id, if it opens a handshake with us."""
@@ -100,7 +102,7 @@ class EncryptedSessionKeys:
     # -- how it changes --------------------------------------------------------------------------------------------
 
     def learn(self, ident: bytes, now: datetime, *, leads: bool) -> EncryptedSessionKeys:
-        """The peer has used or named the key of that id as its present one."""
+        """The peer has named the key of that id as its present one."""
         if ident == self.current:
             settled = replace(self, previous=b"", pending=(), renewed=False)
             return settled if leads or self.previous else self
@@ -119,14 +121,27 @@ class EncryptedSessionKeys:
         """The leader hears that the follower has stored the new key."""
         if key == self.relationship_key:
             return self
-        former = b"" if self.stale else self.relationship_key
+        former = self.relationship_key
         return replace(self, relationship_key=key, created_at=now, previous=former, stale=False, renewed=False)
 
     def revert(self, ident: bytes) -> EncryptedSessionKeys:
-        """The peer has only the previous key: a renewed pairing did not get through to it."""
-        if not (self.renewed and self.previous) or key_id(self.previous) != ident:
+        """The peer has only a former key: a renewed pairing did not get through to it."""
+        former = (self.previous, *self.pending) if self.renewed else ()
+        found = next((key for key in former if key and key_id(key) == ident), None)
+        if found is None:
             return self
-        return replace(self, relationship_key=self.previous, previous=b"", renewed=False)
+        others = tuple(key for key in self.pending if key != found)
+        return replace(self, relationship_key=found, previous=b"", pending=others, renewed=False)
+
+    def give_up(self, ident: bytes) -> EncryptedSessionKeys:
+        """The follower has heard of our present key, and names that one as its own: it was set back to earlier times.
+
+        What it has then is what we had before, or a key we do not know any more; then a former key is of no use.
+        """
+        if not self.previous or ident == self.current:
+            return self
+        present = self.previous if key_id(self.previous) == ident else self.relationship_key
+        return replace(self, relationship_key=present, previous=b"", pending=(), renewed=False)
 
     def renew(self, key: bytes, now: datetime) -> EncryptedSessionKeys:
         """Paired again: what the peer may still use is accepted until it is known to have the new key too."""

@@ -238,8 +238,13 @@ class Vault:
 
     def seen(self, peer: UUID, now: datetime) -> None:
         """A session with it is up; ignored if it is not (or no longer) paired."""
-        if self._is_paired(peer):
-            self._replace(replace(self._known(peer), last_connected=now), now)
+        self.all_seen({peer: now}, now)
+
+    def all_seen(self, moments: Mapping[UUID, datetime], now: datetime) -> None:
+        """When sessions with devices were up, as of :meth:`seen`; one write for all of them."""
+        known = [(self._known(peer), moment) for peer, moment in moments.items() if self._is_paired(peer)]
+        if known:
+            self._replace_all((replace(device, last_connected=moment) for device, moment in known), now)
 
     def _is_paired(self, peer: UUID) -> bool:
         device = self.device(peer)
