@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from springline.actors import cell, keystore
+from springline.actors.datagram import Fd
 from springline.actors.keystore import Keystore, KeystoreArgs
 from springline.actors.messages import SawAt
 from springline.actors.shell import Sender
 from springline.actors.trustkeeping import LOOK, TrustDue
-from springline.actors.wire import Fd
 from springline.store import atomic
 from springline.store.devices import TrustLevel
 from springline.store.trust import Policy, effective
