@@ -17,7 +17,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -52,7 +51,7 @@ from springline.store.layout import Layout
 from springline.supervisors.supervisor import ROOT, Supervisor
 from springline.supervisors.tree import NodeArgs, node_tree
 from springline.transport.address import Address
-from springline.transport.listening import bound
+from springline.transport.listening import Listener, bound
 
 log = logging.getLogger("springline.node")
 
@@ -175,7 +174,7 @@ class _Owner:
         self.layout = layout
         self.cell = -1
         self.lost = threading.Event()
-        self._listeners: list[socket.socket] = []
+        self._listeners: list[Listener] = []
         self._lock: int | None = None
         self._directory = ""
         self._system: Any = None
@@ -226,11 +225,11 @@ class _Owner:
             if error.errno != errno.EADDRINUSE or _has_port(where):
                 raise _cannot_listen(address, error) from None
             first = bound(Address(address.host, 0))
-        self._listeners.append(first)
-        port = first.getsockname()[1]
+        self._listeners.append(Listener.of(first.detach()))
+        port = self._listeners[0].address.port
         if address.host == EVERYWHERE:
             try:
-                self._listeners.append(bound(Address("::", port), only_v6=True))
+                self._listeners.append(Listener.of(bound(Address("::", port), only_v6=True).detach()))
             except OSError as error:  # no IPv6 here, or somebody else has that port of it: IPv4 will do
                 log.info("not listening on IPv6: %s", error)
         config.keep_port(self.layout, port)
@@ -251,7 +250,8 @@ class _Owner:
         """Unlock the store, start the tree, watch it."""
         root = str(self.layout.root)
         self.ask_unlocker(Unlock(root, Fd(self.cell)))
-        tcp = TcpArgs(tuple(Fd(listener.fileno()) for listener in self._listeners))
+        sockets = tuple(Fd(listener.sock.fileno()) for listener in self._listeners)
+        tcp = TcpArgs(sockets, tuple(listener.address for listener in self._listeners))
         keystore = KeystoreArgs(root, Fd(self.cell))
         self._args = NodeArgs(keystore, tcp, incoming, self._with_plugins(handlers), discovery)
         pid = self._grow()
@@ -321,7 +321,7 @@ class _Owner:
             shutil.rmtree(self._directory, ignore_errors=True)
             self.layout.bus.unlink(missing_ok=True)
         for listener in self._listeners:
-            listener.close()
+            listener.sock.close()
         if self._lock is not None:
             fcntl.flock(self._lock, fcntl.LOCK_UN)  # closing is not enough: forked processes have it open too
             os.close(self._lock)

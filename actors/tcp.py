@@ -56,9 +56,14 @@ CONCERNED = (MDNS, DHT, PORTS, handler_name("where"))
 
 @dataclass(frozen=True, slots=True)
 class TcpArgs:
-    """:param listeners: bound, listening sockets; the first one's address is the one shown to users."""
+    """The listening sockets; the first one's address is the one shown to users.
+
+    :param listeners: bound, listening.
+    :param addresses: where they were bound; a socket whose interface is gone does not know it any more.
+    """
 
     listeners: tuple[Fd, ...]
+    addresses: tuple[Address, ...]
 
 
 class TcpTransport(IoShell):
@@ -70,9 +75,11 @@ class TcpTransport(IoShell):
         self._mapped: Address | None = None
         self._reception = Reception(self, own.static_key)
         self._dialler = Dialler(self, self._listening)
-        self._listeners = [Listener.of(os.dup(fd.fileno())) for fd in args.listeners]
+        bound = zip(args.listeners, args.addresses, strict=True)
+        self._listeners = [Listener.of(os.dup(fd.fileno()), address) for fd, address in bound]
         for listener in self._listeners:
             self._reception.open(listener)
+        self._see_to_listeners()  # what the app has may have been lost, and bound anew by a former life
         self._told = own_addresses(self._listening(), self._mapped)
         self.tell(PAIRING, WhichDoorbells())
         for finder in CONCERNED:
@@ -115,10 +122,13 @@ class TcpTransport(IoShell):
     @receives(NetworkChanged)
     def network_changed(self, message: NetworkChanged, sender: Sender) -> None:
         """Bind anew what is lost, and tell where this device is now."""
+        self._see_to_listeners()
+        self._tell_changes()
+
+    def _see_to_listeners(self) -> None:
         for position, listener in enumerate(self._listeners):
             if listener.is_lost:
                 self._bind_anew(position)
-        self._tell_changes()
 
     def _bind_anew(self, position: int) -> None:
         lost = self._listeners[position]

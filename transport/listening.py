@@ -96,10 +96,12 @@ class Listener:
     address: Address
 
     @classmethod
-    def of(cls, fd: int) -> Listener:
-        """For a descriptor, which becomes its own."""
+    def of(cls, fd: int, address: Address | None = None) -> Listener:
+        """For a descriptor, which becomes its own. :param address: where it was bound, if that is known."""
         sock = socket.socket(fileno=fd)
         sock.setblocking(False)
+        if address is not None:
+            return cls(sock, address)
         name = sock.getsockname()
         host = name[0] if name[0] in ("0.0.0.0", "::") else address_of(name).host  # noqa: S104 - compared with
         return cls(sock, Address(host, name[1]))

@@ -33,7 +33,7 @@ def names(spec: SupervisorSpec, above: str) -> list[str]:
     return found
 
 
-TREE = names(node_tree(NodeArgs(KeystoreArgs("", Fd(-1)), TcpArgs(()), "")), ROOT)
+TREE = names(node_tree(NodeArgs(KeystoreArgs("", Fd(-1)), TcpArgs((), ()), "")), ROOT)
 """Every kind of actor in the tree, but for the connections, which follow the devices."""
 
 FILE_SIZE = 24 << 20

@@ -92,6 +92,10 @@ class Lab:
             host.add(address)
         return host
 
+    def cable_again(self, host: Host) -> None:
+        """A new cable to the switch, and a new interface on it, for one whose ``eth0`` was taken away."""
+        self._to_switch(host.namespace, "eth0", host.name)
+
     def host_behind(self, router: Router, name: str, address: str = "10.78.0.2") -> Host:
         """A new host behind that router."""
         space = self._space(name)
