@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from springline.bench import crowd, idle, keystore, network, pair, store
+from springline.bench import crowd, finding, idle, keystore, network, pair, store
 from springline.bench.figures import Figure, not_measured
 from springline.bench.sitting import Sitting
 from springline.errors import SpringlineError
@@ -34,6 +34,7 @@ SUBJECTS: dict[str, Callable[[Sitting], Iterator[Figure]]] = {
     "cables": network.measure_cables,
     "sleep": network.measure_sleep,
     "dead-paths": network.measure_dead_paths,
+    "finding": finding.measure_finding,
     "idle-traffic": idle.measure_idle_traffic,
 }
 
