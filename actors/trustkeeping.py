@@ -139,7 +139,7 @@ class Trustkeeper:
     def _announce(self, device: UUID, level: TrustLevel, why: str) -> None:
         log.info("%s is %s: %s", device, level.value, why)
         if level in BARRED:
-            reason = "revoked" if level is TrustLevel.REVOKED else "trust has expired"
+            reason = "revoked" if level is TrustLevel.REVOKED else f"trust has expired: {why}"
             self._tell(connection_name(device), RevokedNow(reason))
         self._tell(CONNECTIONS, DevicesChanged())
         self._audit("trust", device, f"{level.value} {why}")

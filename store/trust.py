@@ -87,6 +87,22 @@ def end_of(device: PairedDevice, seen: datetime | None = None) -> End | None:
     return min(ends, key=lambda end: end.at, default=None)
 
 
+def barred_because(device: PairedDevice, now: datetime) -> str:
+    """Why a device that is barred is, one line. It names the clock that has decided, because clocks are wrong at times.
+
+    :param now: by this device's clock.
+    """
+    if device.trust is TrustLevel.REVOKED:
+        return "revoked"
+    end = end_of(replace(device, trust=TrustLevel.TRUSTED))
+    if end is None:
+        return "trust was ended by the user"
+    if end.at <= now:
+        return f"trust has ended on {end.at:%Y-%m-%d}: {end.why}, by this device's clock ({now:%Y-%m-%d})"
+    ahead = f"by this device's clock ({now:%Y-%m-%d}) it would end on {end.at:%Y-%m-%d}"
+    return f"trust was ended by the user, or by a clock that was ahead: {ahead}"
+
+
 def effective(device: PairedDevice, now: datetime, seen: datetime | None = None) -> TrustLevel:
     """How far it is trusted now; ``seen`` as of :func:`end_of`."""
     end = end_of(device, seen)

@@ -40,6 +40,7 @@ from springline.actors.shell import LATER, Sender, receives
 from springline.errors import Refused, SpringlineError, UnknownDevice
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.identity import DeviceInfo
+from springline.store.trust import barred_because
 from springline.supervisors import signals
 from springline.supervisors.backoff import Backoff
 from springline.supervisors.signals import What
@@ -202,8 +203,10 @@ class ConnectionManager(Supervisor):
     def _link(self, device: PairedDevice) -> LinkStatus:
         peer = device.info.device_id
         if device.trust not in LINKED:
-            why = device.trust.value
-            return LinkStatus(peer, f"{Phase.FAILED.value}({why})", device.paired_at, why)
+            state, now = f"{Phase.FAILED.value}({device.trust.value})", datetime.now(UTC)
+            known = self._links.get(peer)
+            since = known.since if known is not None else device.paired_at
+            return LinkStatus(peer, state, since, barred_because(device, now))
         starting = LinkStatus(peer, Phase.DISCONNECTED.value, datetime.now(UTC), "its process is starting")
         return self._links.get(peer, starting)
 

@@ -70,6 +70,7 @@ def test_trust_ends_on_its_date_and_pairing_again_keeps_the_record(pair: Pair) -
     assert heard[-1].reason == "its date has passed"  # type: ignore[union-attr]
     eventually(lambda: closed(pair), "the link is closed")
     assert blue(pair).trust is TrustLevel.EXPIRED
+    assert "by this device's clock" in pair.red.control.find(pair.blue_id).link.reason
     eventually(lambda: pair.blue.control.find(pair.red_id).link.state != "Connected", "blue has noticed")
     for level in (TrustLevel.TRUSTED, TrustLevel.VERIFIED):
         with pytest.raises(Misuse, match="expired"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from springline.errors import Misuse, Refused, UnknownDevice
 from springline.store.devices import PairedDevice, TrustLevel
-from springline.store.trust import MOST_UNSEEN, Policy, effective, end_of, review
+from springline.store.trust import MOST_UNSEEN, Policy, barred_because, effective, end_of, review
 from springline.store.vault import Vault
 from springline.tests.store.cast import NOW, ONE, TWO, folder_of, info, key, pair, reopened
 
@@ -197,3 +197,16 @@ def test_pairing_again_keeps_the_record(vault: Vault, level: TrustLevel) -> None
     assert (record.paired_at, record.last_connected, record.info.name) == (NOW, NOW + days(3), "new name")
     assert (record.trust, record.auto_connect) == (TrustLevel.TRUSTED, True)
     assert folder_of(vault, ONE).exists()
+
+
+def test_why_a_device_is_barred_names_the_clock_that_has_decided() -> None:
+    expired = replace(device(), trust=TrustLevel.EXPIRED)
+    year = timedelta(days=365)
+    assert barred_because(replace(device(), trust=TrustLevel.REVOKED), NOW) == "revoked"
+    assert barred_because(expired, NOW) == "trust was ended by the user"
+    dated = replace(expired, expires_at=NOW - timedelta(days=1))
+    assert f"its date has passed, by this device's clock ({NOW:%Y-%m-%d})" in barred_because(dated, NOW)
+    away = replace(expired, paired_at=NOW - year, unseen_limit=30 * 86400)
+    assert "not seen for 30 days" in barred_because(away, NOW)
+    set_right = replace(expired, last_connected=NOW, unseen_limit=30 * 86400)  # it was a year ahead
+    assert "a clock that was ahead" in barred_because(set_right, NOW)
