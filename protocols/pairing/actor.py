@@ -14,7 +14,7 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -34,7 +34,7 @@ from springline.actors.messages import (
     WhichDoorbells,
 )
 from springline.actors.shell import LATER, IoShell, Sender, receives
-from springline.errors import Lost, Malformed, Misuse, PairingFailed, SpringlineError, TimedOut, Unreachable
+from springline.errors import Lost, Malformed, Misuse, PairingFailed, Refused, SpringlineError, TimedOut, Unreachable
 from springline.events import DevicePaired, PairingStage
 from springline.protocols.pairing import uri
 from springline.protocols.pairing.conversation import Conversation
@@ -76,12 +76,14 @@ class _Host:
     """An open invitation, or one whose caller is inside.
 
     :param callers: how many are inside. :param believed: whether one of them has used it up.
+    :param heard: the first messages that callers have made: whoever repeats one need not know the words.
     """
 
     invited: OpenInvitation
     watched: Watched
     callers: int = 0
     believed: bool = False
+    heard: set[bytes] = field(default_factory=set)
 
 
 class _InVain(Exception):
@@ -151,11 +153,14 @@ class Pairing(IoShell):
             sock.setblocking(False)
             host = self._hosts.get(message.doorbell)
             try:
+                if host is not None and message.frame in host.heard:
+                    raise Refused("its first message has been seen before")  # which costs the others no attempt
                 self._invitations, invited = self._invitations.knock(message.doorbell, time.time())
             except SpringlineError as error:
                 self._audit("pairing refused", None, f"a caller from {message.remote.host}: {error.message}")
                 return
             if host is not None:
+                host.heard.add(message.frame)
                 await self._let_in(sock, message, host, invited.keys)
 
     async def _let_in(self, sock: socket.socket, knock: PairingKnock, host: _Host, keys: InvitationKeys) -> None:

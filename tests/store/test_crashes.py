@@ -67,12 +67,18 @@ def view(vault: Vault) -> View:
             vault.relationship_key(peer)
     return View(
         (vault.devices(), vault.state.revocations, config.load(vault.layout)),
-        {peer: (vault.relationship_key(peer),) for peer in linked},
+        {peer: accepted(vault, peer) for peer in linked},
         {peer: vault.preferences(peer) for peer in (*linked, *revoked)},
         {peer: vault.files.read(peer, HISTORY, history.checked) for peer in (*linked, *revoked)},
         tuple(passphrase for passphrase in (PASSPHRASE, OTHER) if opens(vault, passphrase)),
         len(list(vault.layout.connections.iterdir())),
     )
+
+
+def accepted(vault: Vault, peer: UUID) -> tuple[bytes, ...]:
+    """The keys that open a handshake with it."""
+    keys = vault.keys(peer)
+    return tuple(filter(None, (keys.relationship_key, keys.previous, *keys.pending)))
 
 
 def opens(vault: Vault, passphrase: bytes) -> bool:
@@ -149,6 +155,10 @@ CHANGES: dict[str, Change] = {
     "address": lambda vault: vault.remember_address(ONE, "10.0.0.9:9"),
     "preferences": lambda vault: vault.save_preferences(TWO, ConnectionConfig((), ("tcp",), 1.0)),
     "history": lambda vault: vault.files.write(ONE, HISTORY, SESSIONS.encode(), bytes),
+    "prepare a key": lambda vault: vault.change_keys(ONE, vault.keys(ONE).prepare(key(7))),
+    "take up a key": lambda vault: vault.change_keys(ONE, vault.keys(ONE).adopt(key(7), LATER)),
+    "all seen": lambda vault: vault.all_seen({ONE: LATER, TWO: LATER}, LATER),
+    "another address": lambda vault: vault.add_address(ONE, "10.0.0.9:9"),
     "port": lambda vault: config.keep_port(vault.layout, 5),
     "passphrase": lambda vault: opening.change(vault, OTHER),
     "facts": lambda vault: vault.take_facts(TWO, [fact_about(1, 2), fact_about(5, 2)], LATER),
@@ -306,7 +316,7 @@ class CrashMachine(RuleBasedStateMachine):
             "passphrase": lambda: opening.change(self.vault, data.draw(st.sampled_from([PASSPHRASE, OTHER]))),
             "open": lambda: setattr(self, "vault", again(self.vault)),
         }
-        with contextlib.suppress(UnknownDevice, Misuse, Refused):
+        with contextlib.suppress(UnknownDevice, Misuse, Refused, Damaged):  # of whom there are no keys (any more)
             later.get(name, lambda: CHANGES[name](self.vault))()
 
     def _fail(self, data: st.DataObject) -> Outcome:

@@ -28,7 +28,7 @@ from springline.tests.hostile import PATIENCE, HungUp, Line, Mallory, Met, close
 from springline.tests.nodes import Pair, eventually, paired, pid_of
 from springline.transport.address import Address
 from springline.transport.hello import Hello
-from springline.transport.noise import CONNECT, Handshake, mac1, mac1_key
+from springline.transport.noise import CONNECT, PAIR, Handshake, mac1, mac1_key
 
 
 @pytest.fixture(scope="module")
@@ -236,14 +236,32 @@ def test_every_message_of_an_earlier_pairing_is_worth_nothing(red: Control) -> N
     met.line.sock.close()  # the words are still good: nobody was believed
     again = mallory.dial(invitation)
     again.send(whole[0])
-    assert len(again.receive()) == 176  # a fresh answer, which the recorded third message does not fit
+    assert again.is_closed()
+    noted(red, "its first message has been seen before")
+    fresh = Mallory().dial(invitation)
+    handshake = Handshake.initiate(PAIR, os.urandom(32), psk=keys_of(parse(invitation).secret).psk)
+    knock = handshake.write(handshake.padding(Offer().encode()))
+    fresh.send_frame(mac1(keys_of(parse(invitation).secret).doorbell, knock) + knock)
+    assert len(fresh.receive()) == 176  # an answer which the recorded third message does not fit
     for raw in whole[1:]:
         try:
-            again.send(raw)
+            fresh.send(raw)
         except HungUp:
             break
-    assert again.is_closed()
+    assert fresh.is_closed()
     noted(red, "not from whom it should be, or damaged")
+
+
+def test_who_only_listens_can_not_use_up_an_invitation(red: Control) -> None:
+    """By repeating what it has heard somebody else begin with."""
+    mallory, invitation = Mallory(), red.invite().uri
+    met = mallory.join(invitation)
+    met.line.sock.close()
+    for _ in range(ATTEMPTS + 1):
+        again = mallory.dial(invitation)
+        again.send(met.line.sent[0])
+        assert again.is_closed()
+    assert Mallory().join(invitation).theirs.commitment
 
 
 def test_words_that_were_used_get_no_answer(pair: Pair) -> None:
