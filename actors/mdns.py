@@ -14,7 +14,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -88,10 +88,11 @@ class MdnsDiscovery(IoShell):
         self._trouble = ""
         self._effort = Effort(time.process_time(), self.loop.time())
         self._news = asyncio.Event()
-        self.spawn(self._work())
+        self._worker = self.spawn(self._work())
 
     async def stop(self) -> None:
         """Have others forget what was said."""
+        self._worker.cancel()
         medium, self._medium = self._medium, None
         if medium is not None:
             await medium.close(goodbye=True)
@@ -170,23 +171,24 @@ class MdnsDiscovery(IoShell):
 
     async def _turn(self) -> float | None:
         """Do what is due; seconds until something may be due again."""
-        now = self.loop.time()
-        if not self._is_wanted():
-            return await self._be_quiet(now)
-        self._quiet_since = now
-        if self._is_flooded(now):
-            await self._give_up("somebody floods the network with announcements")
-            return REOPEN
         try:
-            medium = await self._opened()
-            await self._learn()
-            await self._announce(medium)
+            return await self._do_what_is_due(self.loop.time())
         except SpringlineError as error:
             log.debug("later: %s", error)
             return RETRY
         except OSError as error:
             await self._give_up(str(error))
             return REOPEN
+
+    async def _do_what_is_due(self, now: float) -> float | None:
+        if not self._is_wanted():
+            return await self._be_quiet(now)
+        self._quiet_since = now
+        if self._is_flooded(now):
+            raise OSError("somebody floods the network with announcements")
+        medium = await self._opened()
+        await self._learn()
+        await self._announce(medium)
         if self._agenda.must_ask(now):
             medium.ask()
             self._agenda = self._agenda.has_asked(now, random.random())  # noqa: S311 - it spreads, it hides nothing
@@ -248,24 +250,21 @@ class MdnsDiscovery(IoShell):
         """Say where this device is to those whose turn it is, and to who knows the words of an open invitation."""
         now, wall = self.loop.time(), time.time()
         if self._agenda.must_seal(now, wall):
-            self._sealed.clear()
-            self._offers.clear()
+            self._sealed, self._offers = {}, {}
             self._agenda = self._agenda.has_sealed(now, wall)
-        own: tuple[Address, ...] = await self.ask(TRANSPORT, OwnAddresses())
         missing = [device for device in self._rounds.present if device not in self._sealed]
-        for some in _parts(missing):
-            made: tuple[Announcement, ...] = await self.ask(KEYSTORE, SealRecords(some, own, LIFETIME))
-            self._sealed.update((one.device, one) for one in made)
+        offers = {there.tag: there for there in map(tags.meeting, self._rendezvous.offered)}
+        self._offers = {tag: record for tag, record in self._offers.items() if tag in offers}
+        if missing or offers.keys() - self._offers.keys():
+            own: tuple[Address, ...] = await self.ask(TRANSPORT, OwnAddresses())
+            for some in _parts(missing):
+                made: tuple[Announcement, ...] = await self.ask(KEYSTORE, SealRecords(some, own, LIFETIME))
+                self._sealed.update((one.device, one) for one in made)
+            for tag in offers.keys() - self._offers.keys():
+                self._offers[tag] = records.seal(own, offers[tag], None, wall, LIFETIME)
         said = {one.tag: one.record for one in map(self._sealed.get, self._rounds.present) if one is not None}
         again, self._aloud = self._aloud, False
-        await medium.announce(said | dict(self._offered(own, wall)), again=again)
-
-    def _offered(self, own: Sequence[Address], wall: float) -> Iterator[tuple[bytes, bytes]]:
-        for secret in self._rendezvous.offered:
-            there = tags.meeting(secret)
-            if there.tag not in self._offers:
-                self._offers[there.tag] = records.seal(own, there, None, wall, LIFETIME)
-            yield there.tag, self._offers[there.tag]
+        await medium.announce(said | {tag: self._offers[tag] for tag in offers}, again=again)
 
     # -- what it hears ---------------------------------------------------------------------------------------------
 

@@ -64,7 +64,7 @@ def invite(
 
 def join(
     data_dir: DataDir = DEFAULT_DIR,
-    address: Annotated[str | None, typer.Option(help="HOST:PORT of the inviting device; a URI carries it.")] = None,
+    address: Annotated[str | None, typer.Option(help="HOST:PORT of the inviting device, if it is not found.")] = None,
     confirm: Confirm = False,
     json: Json = False,
 ) -> None:

@@ -12,11 +12,12 @@ Without that one would answer, because a socket for multicast hears every interf
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zeroconf import (
@@ -25,6 +26,7 @@ from zeroconf import (
     DNSQuestion,
     DNSRecord,
     DNSText,
+    Error,
     InterfaceChoice,
     IPVersion,
     RecordUpdate,
@@ -81,22 +83,28 @@ class Multicast:
         """:param host: where this device listens. :raises OSError: there is no multicast here."""
         self._loopback = host not in EVERYWHERE and ipaddress.ip_address(host.partition("%")[0]).is_loopback
         try:
-            self._zeroconf = made = _zeroconf_at(_LOOPBACK if self._loopback else host)
-            await made.async_wait_for_start()
-            if not made.engine.senders:
-                raise OSError("no interface takes part in multicast")
-            if self._loopback:
-                for reader in made.engine.readers:
-                    _bind_to_loopback(reader.transport.get_extra_info("socket"))
-        except Exception as error:
+            with _trouble():
+                self._zeroconf = made = _zeroconf_at(_LOOPBACK if self._loopback else host)
+                await made.async_wait_for_start()
+                if not made.engine.senders:
+                    raise OSError("no interface takes part in multicast")
+                if self._loopback:
+                    for reader in made.engine.readers:
+                        _bind_to_loopback(reader.transport.get_extra_info("socket"))
+        except OSError:
             await self.close()
-            if isinstance(error, OSError):
-                raise
-            raise OSError(f"no multicast: {error}") from error
+            raise
         made.async_add_listener(self._ear, None)
 
     async def announce(self, records: Mapping[bytes, bytes], *, again: bool = False) -> None:
-        """Say these, by tag, and nothing else any more. :param again: those that have been said, too."""
+        """Say these, by tag, and nothing else any more.
+
+        :param again: those that have been said, too. :raises OSError: that can't be done (any more).
+        """
+        with _trouble():
+            await self._announce(records, again)
+
+    async def _announce(self, records: Mapping[bytes, bytes], again: bool) -> None:
         assert self._zeroconf is not None  # noqa: S101 - it is open
         self._ear.own = {name_of(tag): _text_of(record) for tag, record in records.items()}
         for tag in self._said.keys() - records.keys():
@@ -132,10 +140,11 @@ class Multicast:
         self._zeroconf.async_send(question)
 
     async def rescan(self) -> None:
-        """The interfaces have changed: join the group on those that are there now."""
+        """The interfaces have changed: join the group on those that are there now. :raises OSError: none is."""
         assert self._zeroconf is not None  # noqa: S101 - it is open
         if not self._loopback:  # which does not change
-            await self._zeroconf.async_update_interfaces()
+            with _trouble():
+                await self._zeroconf.async_update_interfaces()
 
     async def close(self, *, goodbye: bool = False) -> None:
         """Let go of the sockets. :param goodbye: tell others to forget what was said."""
@@ -180,6 +189,15 @@ class _Ear(RecordUpdateListener):
         if isinstance(record, DNSPointer):
             return record.alias in self.own
         return isinstance(record, DNSText) and self.own.get(record.name) == record.text
+
+
+@contextlib.contextmanager
+def _trouble() -> Iterator[None]:
+    """Whatever the library says when there is no network is an ``OSError``."""
+    try:
+        yield
+    except (Error, RuntimeError) as error:
+        raise OSError(f"no multicast: {error or type(error).__name__}") from error
 
 
 def _text_of(record: bytes) -> bytes:

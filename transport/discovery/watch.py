@@ -5,7 +5,8 @@ what opens and is news has its signature checked. So a million records of strang
 memory. How records pass by is the caller's: the same watch serves multicast and a table of records on the internet.
 
 What has been heard is told again now and then while it is still heard, because whoever was told may have been killed
-since. A device that says something new all the time is heard at a bounded pace.
+since. A device that says something new all the time is heard at a bounded pace. A record from the future can't be the
+latest there is: a clock that was ahead and is set right does not silence its device.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ class Watch(Generic[Who]):
     def _consider(
         self, wanted: Wanted[Who], known: _Heard[Who], record: bytes, now: float, wall: float
     ) -> Sighting[Who] | None:
-        newest = -1.0 if known.sighting is None else known.sighting.issued_at
+        newest = -1.0 if known.sighting is None or known.sighting.issued_at > wall else known.sighting.issued_at
         credit = min(BURST, known.credit + (now - known.credit_at) * PACE)
         if credit < 1.0:
             return None

@@ -75,6 +75,13 @@ def test_only_news_is_told_at_once() -> None:
     assert watch.hear(HERE.tag, said(AWAY, WALL + 1), 0.3, WALL) == Sighting(RED, AWAY, WALL + 1)
 
 
+def test_a_clock_that_was_ahead_and_is_set_right_does_not_silence_its_device() -> None:
+    watch, ahead = watching(), said(AWAY, WALL + 3600)
+    assert watch.hear(HERE.tag, ahead, 0.0, WALL) == Sighting(RED, AWAY, WALL + 3600)
+    assert watch.hear(HERE.tag, said(at=WALL + 1), 1.0, WALL + 1) == Sighting(RED, HOME, WALL + 1)
+    assert watch.hear(HERE.tag, said(AWAY), 2.0, WALL + 2) is None, "older, replayed"
+
+
 def test_what_is_forged_foreign_or_too_large_is_refused_and_changes_nothing() -> None:
     watch = watching()
     forged = said(key=SigningKey(b"2" * 32))
