@@ -49,12 +49,13 @@ from springline.actors.messages import (
 )
 from springline.actors.shell import IoShell, Sender, receives
 from springline.errors import LocalFault, Lost, SpringlineError
-from springline.store.devices import PairedDevice
+from springline.store.devices import PairedDevice, TrustLevel
 from springline.transport.address import Address
 from springline.transport.discovery import parcels, records, tags
 from springline.transport.discovery.joining import Membership
 from springline.transport.discovery.parcels import Parcel
 from springline.transport.discovery.rota import Rota
+from springline.transport.discovery.routes import ANYWHERE, reach
 from springline.transport.discovery.sockets import bind
 from springline.transport.discovery.table import Table
 from springline.transport.discovery.watch import Sighting, Wanted, Watch
@@ -80,6 +81,8 @@ TRIES = (2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 
 LIFETIME, RENEW = 7200.0, 1800.0
 """Seconds that a record is good for, and after which it is replaced."""
+
+LINKED = (TrustLevel.TRUSTED, TrustLevel.VERIFIED)
 
 FRIENDS = 24
 """Paired devices that are tried as nodes to begin with; of each :data:`FRIENDS_AT` addresses."""
@@ -164,10 +167,18 @@ class DhtDiscovery(IoShell):
         self._news.set()
 
     @receives(AddressesChanged)
-    def addresses_changed(self, message: AddressesChanged, sender: Sender) -> None:
+    async def addresses_changed(self, message: AddressesChanged, sender: Sender) -> None:
         """What lies in the table is not true any more."""
         self._puts.hurry(self.loop.time())
         self._news.set()
+        await self._learn_own()
+
+    async def _learn_own(self) -> None:
+        """Can we be asked from outside?"""
+        with contextlib.suppress(SpringlineError):
+            own: tuple[Address, ...] = await self.ask(TRANSPORT, OwnAddresses())
+            if self._table is not None:
+                self._table.is_mapped = any(reach(address.host) == ANYWHERE for address in own)
 
     @receives(NetworkChanged)
     def network_changed(self, message: NetworkChanged, sender: Sender) -> None:
@@ -227,6 +238,7 @@ class DhtDiscovery(IoShell):
                 await asyncio.sleep(REOPEN)
             except SpringlineError:
                 await asyncio.sleep(RETRY)
+        await self._learn_own()
         self._membership = Membership(self._table, self._bootstrap, self._friends, self._afresh)
         self.spawn(self._membership.keep())
 
@@ -339,7 +351,7 @@ class DhtDiscovery(IoShell):
         with contextlib.suppress(SpringlineError):
             devices: list[PairedDevice] = list(await self.ask(KEYSTORE, ListDevices()))
             random.shuffle(devices)
-            for device in devices[:FRIENDS]:
+            for device in [device for device in devices if device.trust in LINKED][:FRIENDS]:
                 known: tuple[Address, ...] = await self.ask(KEYSTORE, Contact(device.info.device_id))
                 found += known[:FRIENDS_AT]
         return found

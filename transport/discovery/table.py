@@ -63,6 +63,8 @@ class Table:
         self._sockets = {sock.family: sock for sock in listeners}
         self._stays_here = all(reach(sock.getsockname()[0]) == HERE for sock in listeners)
         self._present = present
+        self.is_mapped = False
+        """Whether a router passes on what comes to it from outside."""
         self.shelf = Shelf()
         self._begin()
         for sock in listeners:
@@ -73,7 +75,7 @@ class Table:
         self._is_open = any(reach(ip) == ANYWHERE for ip in self._present())
         self._routes = Routes(self._own)
         self._servant = Servant(self._own, self.shelf, self._routes)
-        self._calls = Calls(self._own, self._send, lambda ip: reach(ip) == ANYWHERE and not self._is_open)
+        self._calls = Calls(self._own, self._send, self._is_guest_of)
         self._near: OrderedDict[bytes, tuple[Contact, ...]] = OrderedDict()
 
     def close(self) -> None:
@@ -183,6 +185,10 @@ class Table:
         if told is not None:
             routes.add(Contact(told.node, *at))
         return told is not None and told.node != own
+
+    def _is_guest_of(self, ip: str) -> bool:
+        """Whether who is there can't ask us."""
+        return reach(ip) == ANYWHERE and not (self._is_open or self.is_mapped)
 
     # -- datagrams -------------------------------------------------------------------------------------------------
 

@@ -284,6 +284,24 @@ def test_a_node_on_this_machine_sends_nothing_beyond_it(monkeypatch: pytest.Monk
     run(play())
 
 
+def test_it_says_that_it_is_a_guest_where_it_can_not_be_asked() -> None:
+    """From outside it can be asked if it has a public address, or a router passes on what comes in."""
+
+    async def play() -> None:
+        near, far = "10.0.0.1", "9.9.9.9"
+        for present, mapped, guest in (
+            (("10.0.0.2",), False, True),
+            (("10.0.0.2",), True, False),
+            ((far,), False, False),
+        ):
+            table = Table(bind([Address("127.0.0.1", 0)]), lambda present=present: present)  # type: ignore[misc]
+            table.is_mapped = mapped
+            assert (table._is_guest_of(near), table._is_guest_of(far)) == (False, guest)
+            table.close()
+
+    run(play())
+
+
 def test_the_port_is_the_listener_s_if_it_is_free() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind(("127.0.0.1", 0))
