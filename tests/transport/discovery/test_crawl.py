@@ -82,7 +82,9 @@ def test_who_was_known_is_asked_whatever_others_invent() -> None:
     network = honest(NEAR, 1)
     known = [one for one, _ in network.values()]
     liar = known[0]
-    network[liar.at] = liar, [contact(number) for number in range(1, 1 + MOST_CONTACTS)]
+    hostile = [contact(number) for number in range(1, 1 + MOST_CONTACTS)]  # nearer than anybody, and there
+    network |= {one.at: (one, []) for one in hostile}
+    network[liar.at] = liar, hostile
     assert set(known) <= set(run(Crawl(PLACE, OWN, known), network))
 
 

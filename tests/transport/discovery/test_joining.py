@@ -92,6 +92,7 @@ def test_two_halves_grow_together() -> None:
         await tables[0].join([at(tables[1])])
         await tables[2].join([at(tables[3])])
         assert [table.neighbours for table in tables] == [1, 1, 1, 1]
+        await until(lambda: not any(member.is_alone for member in members))
         middle = _at(where)
         for member in members:
             member.hurry()
