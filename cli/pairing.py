@@ -123,8 +123,8 @@ class TerminalUI(PairingUI):
         if self._qr:
             show_qr(self._console, invitation.uri)
         say(f"  {escape(invitation.uri)}\n", soft_wrap=True)
-        say(f"Good once, until {clock(invitation.expires_at)}. On the same network the words are enough;")
-        say(f"elsewhere they need --address, and this device's port is {self._port}.")
+        say(f"Good once, until {clock(invitation.expires_at)}. On the same network the words are enough, and over the")
+        say(f"internet with --bootstrap; elsewhere they need --address, and this device's port is {self._port}.")
 
     def progress(self, progress: PairingProgress) -> None:
         """The digits, once they are known; and callers that did not come through."""

@@ -132,6 +132,16 @@ def test_the_table_comes_later(nodes: list[Node]) -> None:
         talk(one, other)
 
 
+def test_words_alone_are_enough(nodes: list[Node]) -> None:
+    """Two devices that are paired already pair anew, with nothing but the words."""
+    one, other = nodes
+    with table_node() as table:
+        up(one, other, table=table)
+        there = other.control.join(one.control.invite().words)
+        assert there.info.device_id == one.control.whoami().device_id
+        talk(one, other)
+
+
 def test_who_keeps_the_table_learns_nothing(nodes: list[Node]) -> None:
     """A stranger notes every datagram: there is no id, name, key or address of the devices in it but their sender's."""
     with Stranger() as stranger:
