@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIRST, LONGEST = 1.0, 30.0
+FIRST, LONGEST = 1.0, 5.0
 """Seconds from one look to the next, at least: doubled with each, up to the second figure."""
 
 CALM = 60.0

@@ -39,4 +39,5 @@ def test_a_router_forgets_what_it_has_translated(pair: Couple, router: Router) -
 def test_a_router_drops_what_it_does_not_remember(pair: Couple, router: Router) -> None:
     router.insist()
     router.forget()
+    pair.say()  # silence alone means nothing for another half a minute
     pair.talk()
