@@ -1,7 +1,8 @@
 """The handler of ``where``: tells connected devices where this one listens, and tries where they say they do.
 
 The rule: nothing is believed before it was tried. An address that a device tells, or that it has called from, is kept
-(after those that are known) once the device itself has answered there, with a handshake. Only devices with a link are
+once the device itself has answered there, with a handshake: after those that are known; before them if the best of
+those is not among what it tells any more, for then it has moved. Only devices with a link are
 heard here, their tellings one at a time with pauses that grow (``pacing.py``), a few addresses of each: so what a
 hostile one says costs a bounded number of connects, and never a place among another device's addresses.
 
@@ -19,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from springline.actors.finding import AddressesChanged, AnswersAt, CalledFrom, OwnAddresses, Tried, TryAddress
-from springline.actors.messages import CONNECTIONS, KEYSTORE, TRANSPORT, Contact, ListLinks
+from springline.actors.messages import CONNECTIONS, KEYSTORE, TRANSPORT, Contact, ListLinks, SawAt
 from springline.actors.shell import receives
 from springline.errors import Malformed
 from springline.protocols.handler import ProtocolHandler
@@ -58,11 +59,13 @@ class _Heard:
 
     :param told: not looked at yet, or None; of several the last one counts.
     :param busy: it is being looked at, or the pause after that is not over.
+    :param moved: the best address that is known is none of those it tells.
     """
 
     told: tuple[Address, ...] | None = None
     pace: Pace = field(default_factory=Pace)
     busy: bool = False
+    moved: bool = False
     to_try: deque[Address] = field(default_factory=deque)
 
 
@@ -137,6 +140,7 @@ class Where(ProtocolHandler):
                 self.ask(TRANSPORT, CalledFrom(device), lambda host: observed(known, host))
 
         def observed(known: tuple[Address, ...], host: Any) -> None:
+            heard.moved = bool(known) and known[0] not in told
             heard.to_try.extend(worth_trying(told, host if isinstance(host, str) else "", known))
             self._try_next(device, heard)
 
@@ -148,8 +152,9 @@ class Where(ProtocolHandler):
 
         def tried(result: Any) -> None:
             if isinstance(result, Tried) and result.answers:
-                log.info("%s answers at %s too", device, result.address)
-                self.tell(KEYSTORE, AnswersAt(device, result.address))
+                log.info("%s answers at %s %s", device, result.address, "now" if heard.moved else "too")
+                self.tell(KEYSTORE, (SawAt if heard.moved else AnswersAt)(device, result.address))
+                heard.moved = False
             elif isinstance(result, Tried):
                 log.info("%s does not answer at %s: %s", device, result.address, result.steps[-1][2])
             heard.to_try.popleft()

@@ -40,11 +40,12 @@ def known(node: Control, device: UUID) -> tuple[Address, ...]:
     return found
 
 
-def forget_addresses(pair: Pair) -> None:
-    """Red comes back without knowing where blue is."""
+def forget_addresses(pair: Pair, *instead: Address) -> None:
+    """Red comes back without knowing where blue is, or knows these addresses only."""
     pair.red.down()
     vault = opening.unlock(Layout(pair.red.folder), pair.red.passphrase.encode())
-    vault.save_preferences(pair.blue_id, type(vault.preferences(pair.blue_id))())
+    known = tuple(map(str, instead))
+    vault.save_preferences(pair.blue_id, type(vault.preferences(pair.blue_id))(known_addresses=known))
     pair.red.up()
 
 
@@ -59,6 +60,13 @@ def test_whoever_is_called_learns_where_to_call_back(pair: Pair) -> None:
     blue = Address.parse(pair.blue.listen)
     eventually(lambda: known(pair.red.control, pair.blue_id) == (blue,), "red knows where blue listens")
     assert pair.red.control.find(pair.blue_id).link.state == "Connected"
+
+
+def test_where_it_has_moved_to_comes_before_where_it_was(pair: Pair) -> None:
+    with nobody() as former:
+        forget_addresses(pair, former)
+        expected = (Address.parse(pair.blue.listen), former)
+        eventually(lambda: known(pair.red.control, pair.blue_id) == expected, "red knows where blue is, and was")
 
 
 def test_what_is_told_falsely_is_tried_and_not_kept(pair: Pair) -> None:
