@@ -87,9 +87,8 @@ class Channel:
 
     :param sock: connected, non-blocking; this object's to close.
     :param keys: of the handshake. :param dialled: whether this side dialled.
-    :param keepalive: seconds of silence, at most, before a probe.
+    :param keepalive: seconds of silence, at most, before a probe. :param refresh: how long keys serve.
     :param tag: given back in every call of ``user``.
-    :param refresh: how long keys serve.
     """
 
     def __init__(
@@ -314,7 +313,9 @@ class Channel:
         for _ in range(BATCH):
             frame = self._out[at : at + MOST_FRAME]
             sealed = self._refresher.put_frame(frame)
-            if sealed == 0:
+            if sealed:
+                acknowledge_along(self._sock)  # one word of a refresh is answered by the next
+            else:
                 size = self._mux.next_frame(frame[LENGTH_SIZE:-TAG_SIZE], self._splice.read)
                 if size == 0:
                     break
