@@ -39,7 +39,7 @@ log = logging.getLogger("springline.ports")
 RETRY = 2.0
 """Seconds after which a transport or a monitor that is just being restarted is asked again."""
 
-GIVING_BACK = 2.0
+GIVING_BACK = 1.0
 """Seconds for giving a port back when the node stops."""
 
 
