@@ -147,6 +147,13 @@ def test_without_a_way_out_nobody_is_asked_and_what_was_told_is_taken_back() -> 
     assert describe(scene.keeping, scene.now) == "this machine has no way out"
 
 
+def test_an_answer_that_nobody_has_asked_for_is_nothing() -> None:
+    scene = Scene(None)
+    scene.feed(Denied(0, "no"))
+    scene.feed(Granted(0, GRANT))
+    assert scene.keeping == Keeping(trouble="no way out")
+
+
 def test_a_router_that_says_no_is_asked_ever_more_rarely() -> None:
     scene = Scene()
     pauses = []
