@@ -11,6 +11,7 @@ A device that does not trust us refuses; it is asked again a minute later, in ca
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -33,6 +34,11 @@ LOOK = 60.0
 """Seconds between two looks at who lacks something."""
 
 
+MOST_AT_ONCE = 4
+"""Things one device may have said to which the Keystore has no answer yet; honest ones have two. Each may be dozens of
+signatures to check, and in the meantime the Keystore opens no links."""
+
+
 class _Look:
     """Time to look."""
 
@@ -44,6 +50,7 @@ class Trust(ProtocolHandler):
 
     def begin(self, args: Any) -> None:
         """Begin to look; at once, because a former life may have been ended in the middle."""
+        self._unanswered: Counter[UUID] = Counter()
         self._look_around(None, None)
 
     # -- telling -------------------------------------------------------------------------------------------------------
@@ -120,14 +127,24 @@ class Trust(ProtocolHandler):
         said = decode_untrusted(message.payload)
         if not isinstance(said, Custom) or said.version != VERSION:
             raise Malformed("nothing that is said about trust")
-        device = message.device
-        match from_untrusted(said.payload):
+        device, heard = message.device, from_untrusted(said.payload)
+        if self._unanswered[device] >= MOST_AT_ONCE:
+            raise Refused("one thing after the other")
+        match heard:
             case Have(ids=ids):
                 self.ask(KEYSTORE, FactsAcked(device, ids, all_of_them=True), lambda _done: None)
-                self.ask(KEYSTORE, FactsFor(device, BATCH), lambda facts: _answer(sender, facts, Facts))
+                self._put(device, FactsFor(device, BATCH), lambda facts: _answer(sender, facts, Facts))
             case Facts(facts=facts):
-                self.ask(KEYSTORE, TakeFacts(device, facts), lambda ids: _answer(sender, ids, Have))
+                self._put(device, TakeFacts(device, facts), lambda ids: _answer(sender, ids, Have))
         return LATER
+
+    def _put(self, device: UUID, question: object, then: Callable[[Any], None]) -> None:
+        def answered(answer: Any) -> None:
+            self._unanswered[device] -= 1
+            then(answer)
+
+        self._unanswered[device] += 1
+        self.ask(KEYSTORE, question, answered)
 
 
 def _answer(sender: Sender, found: Any, form: Callable[[tuple[bytes, ...]], Have | Facts]) -> None:
