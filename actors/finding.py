@@ -24,13 +24,18 @@ class Discovery:
 
     :param mdns: on the local network. :param dht: over the internet, by a distributed table of sealed records.
     :param bootstrap: ``host:port`` of nodes of that table to begin with, beside the paired devices.
-    :param port_mapping: ask the router for a port (extra ``nat``).
+    :param port_mapping: ask the router for a port (UPnP needs the extra ``nat``).
+    :raises Misuse: what is to be begun with is no address.
     """
 
     mdns: bool = True
     dht: bool = True
     bootstrap: tuple[str, ...] = ()
     port_mapping: bool = True
+
+    def __post_init__(self) -> None:
+        for address in self.bootstrap:
+            Address.parse(address)
 
 
 NOWHERE = Discovery(mdns=False, dht=False, port_mapping=False)

@@ -72,11 +72,9 @@ def up(
     """Run the node in the foreground, until Ctrl-C or SIGTERM."""
     from springline.actors.finding import Discovery
     from springline.node import Node
-    from springline.transport.address import Address
 
     with failures_told(), present_passphrase(data_dir, passphrase_file) as present:
-        known = tuple(str(Address.parse(address)) for address in bootstrap or ())
-        discovery = Discovery(mdns, dht, known, port_mapping)
+        discovery = Discovery(mdns, dht, tuple(bootstrap or ()), port_mapping)
         if present.is_none:
             warn_of_none(data_dir)
         with Node.open(data_dir, present, listen=listen, incoming=incoming, discovery=discovery) as node:
