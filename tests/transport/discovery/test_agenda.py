@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from springline.transport.discovery.agenda import (
@@ -78,6 +78,7 @@ def test_all_are_queued_once_and_the_new_ones_first(sets: list[set[UUID]]) -> No
 
 
 @given(devices)
+@example({UUID(int=number) for number in range(200)})
 def test_everybody_has_a_turn_and_nobody_floods(sought: set[UUID]) -> None:
     rounds, announced = Rounds().seek(sought), set()
     for _ in range(5):
