@@ -257,7 +257,7 @@ class LinkState:
 
     :param since: when the phase was entered (monotonic seconds, as all times here).
     :param reason: why it was entered, one line.
-    :param attempt: number of the latest dial; it is in flight if ``dialling``.
+    :param attempt: number of the latest dial; it is in flight if ``dialling``, and given up at ``dial_until``.
     :param failures: consecutive failures, for the backoff.
     :param deadline: when :class:`DeadlineDue` is to be delivered, or None.
     """
@@ -269,6 +269,7 @@ class LinkState:
     session: SessionRef | None = None
     attempt: int = 0
     dialling: bool = False
+    dial_until: float = 0.0
     failures: int = 0
     deadline: float | None = None
 
@@ -289,9 +290,10 @@ class _Turn:
 
     def dial(self, reason: str) -> None:
         attempt = self.state.attempt + 1
-        self.state = replace(self.state, attempt=attempt, dialling=True)
+        until = self.now + DIAL_DEADLINE
+        self.state = replace(self.state, attempt=attempt, dialling=True, dial_until=until)
         self.effects.append(Dial(attempt))
-        self.enter(Phase.CONNECTING, reason, self.now + DIAL_DEADLINE)
+        self.enter(Phase.CONNECTING, reason, until)
 
     def back_off(self, reason: str) -> None:
         failures = self.state.failures + 1
@@ -306,6 +308,11 @@ class _Turn:
         if self.state.dialling:
             self.effects.append(CancelDial(self.state.attempt))
             self.state = replace(self.state, dialling=False)
+
+    def drop_overdue_dial(self) -> None:
+        """One that was still in flight when a session came: whoever owes its result may be gone."""
+        if self.now >= self.state.dial_until:
+            self.drop_dial()
 
     def drop_session(self, reason: str, *, linger: bool = False) -> None:
         if self.state.session is not None:
@@ -343,6 +350,7 @@ def _doubt(turn: _Turn, _event: Event) -> None:
 
 
 def _look(turn: _Turn, _event: Event) -> None:
+    turn.drop_overdue_dial()
     turn.state = replace(turn.state, deadline=turn.now + WATCH)
     if turn.state.session is not None:
         turn.effects.append(Look(turn.state.session.id))
@@ -404,8 +412,9 @@ def _late_failure(turn: _Turn, _event: Event) -> None:
 def _lost(turn: _Turn, event: SessionLost) -> None:
     settled = turn.now - turn.state.since >= SETTLED
     turn.state = replace(turn.state, session=None, failures=0 if settled else turn.state.failures)
+    turn.drop_overdue_dial()
     if turn.state.dialling:  # a dial that lost the race for this session may still bring the next one
-        turn.enter(Phase.CONNECTING, event.reason, turn.now + DIAL_DEADLINE)
+        turn.enter(Phase.CONNECTING, event.reason, turn.state.dial_until)
     else:
         turn.back_off(event.reason)
 

@@ -183,6 +183,25 @@ def test_an_event_missing_from_the_table_is_our_bug() -> None:
         step(LinkState(dialling=True, attempt=1), SocketUp(1), 0.0)
 
 
+def test_a_dial_whose_result_never_comes_holds_up_nothing() -> None:
+    """The peer's session came first; the dial's result was lost with a killed transport."""
+    called, _ = play(Wanted(), Established(THEIRS, None))
+    assert called.dialling
+    soon, _ = step(called, SessionLost(THEIRS.id, "reset"), 1.0)
+    assert (soon.phase, soon.deadline) == (Phase.CONNECTING, DIAL_DEADLINE)  # it may still come
+    late, effects = step(called, SessionLost(THEIRS.id, "reset"), DIAL_DEADLINE)
+    assert late.phase is Phase.RECONNECTING
+    assert CancelDial(1) in effects
+    looked, effects = step(called, DeadlineDue(), WATCH)
+    assert not looked.dialling
+    assert effects == (CancelDial(1), Look(THEIRS.id))
+
+
+def test_the_public_states_are_six() -> None:
+    names = {"Connecting", "Authenticating", "Connected", "Reconnecting", "Disconnected", "Failed"}
+    assert {phase.value for phase in Phase} == names
+
+
 def test_jitter_is_full() -> None:
     assert Retry().delay(3, random=0.0) == 0.0
     assert Retry().delay(3, random=0.5) == pytest.approx(0.2)
@@ -287,6 +306,11 @@ class Links(RuleBasedStateMachine):
     def a_retry_is_never_further_away_than_the_user_allows(self) -> None:
         if self.state.phase is Phase.RECONNECTING and self.state.deadline is not None:
             assert self.state.deadline - self.now <= self.state.retry.cap
+
+    @invariant()
+    def a_dial_is_waited_for_as_long_as_it_may_take_and_no_longer(self) -> None:
+        if self.state.phase in (Phase.CONNECTING, Phase.AUTHENTICATING):
+            assert self.state.deadline == self.state.dial_until <= self.now + DIAL_DEADLINE
 
     @invariant()
     def connected_means_a_session(self) -> None:
