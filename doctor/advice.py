@@ -104,7 +104,7 @@ def about_own_addresses(addresses: Iterable[Address]) -> str:
     if not ips:
         return "this machine has no network address: is its network up?"
     if all(ip.is_loopback for ip in ips):
-        return "only this machine can call it: start it with --listen 0.0.0.0, or have the network up"
+        return "only this machine can call it: have the network up, or start it with --listen 0.0.0.0"
     if not any(ip.is_global for ip in ips):
         return "from outside the local network it can't be called; it still calls others"
     return ""
