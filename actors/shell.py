@@ -38,7 +38,7 @@ from springline.actors import bus
 from springline.actors.endpoint import AsyncEndpoint
 from springline.actors.lifecycle import Ask, Exiting, Ping, Pong, Ready, Reply, Start, Stop
 from springline.actors.logs import log_to
-from springline.actors.names import LOOK, alive, incarnation, register, unregister
+from springline.actors.names import LOOK, alive, incarnation, register
 from springline.errors import InternalFault, Lost, NotRunning, SpringlineError, TimedOut
 
 log = logging.getLogger("springline.actor")
@@ -218,7 +218,6 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
         """Tell the parent why, then end this process."""
         if self.parent:
             self.tell(self.parent, Exiting(self.name, self.generation, reason, normal))
-            unregister(self.bus_directory, self.name, self.bus_path)
         self.send(self.myAddress, ActorExitRequest())
 
     # -- the engine's side ---------------------------------------------------------------------------------------------
@@ -355,7 +354,6 @@ class IoShell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
         for task in list(self._tasks):
             task.remove_done_callback(self._finished)
             task.cancel()
-        unregister(directory, self.name, self.endpoint.path)
         self.endpoint.close()
 
     def _received(self, path: str, message: object) -> None:

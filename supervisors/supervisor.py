@@ -173,6 +173,9 @@ class Supervisor(Shell):
             reason, normal = _why(running)
             outside = running.farewell is None and running.process.exitcode in _OUTSIDE
             self._feed(signals.ChildExited(name, generation, reason, normal, outside))
+            left = self._state.child(name)
+            if left is not None and not left.wanted:  # it stays down; whoever comes back keeps its name meanwhile
+                unregister(self.bus_directory, self.bus_name(name))
 
     @receives(_Tick)
     def _tick(self, message: _Tick, sender: Sender) -> None:

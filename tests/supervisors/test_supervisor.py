@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,10 +16,11 @@ import pytest
 from springline.actors import bus
 from springline.actors.endpoint import Client
 from springline.actors.lifecycle import Exiting, Ready, Start, Stop
-from springline.actors.names import registered
+from springline.actors.names import is_registered, registered
 from springline.errors import InternalFault, Lost, Misuse, SpringlineError
 from springline.supervisors.backoff import Backoff
-from springline.supervisors.spec import ChildSpec, Excess, Strategy, SupervisorSpec
+from springline.supervisors.spec import ChildSpec, Excess, Restart, Strategy, SupervisorSpec
+from springline.supervisors.state import Phase
 from springline.supervisors.supervisor import Children, ChildStatus, Dismiss, Supervise, Supervisor
 from springline.tests.actors.workers import Do, IoWorker, Worker
 
@@ -190,6 +192,23 @@ def test_quarantine_leaves_the_others_alone(stage: Stage) -> None:
     assert "top.bad" not in os.listdir(stage.directory)
     stage.client.ask("top", Supervise(worker("bad")))
     stage.eventually(lambda: stage.ask("top.bad", "pid"))
+
+
+@pytest.mark.parametrize("what", ["raise", "exit"])
+def test_who_comes_back_keeps_its_name_meanwhile(stage: Stage, what: str) -> None:
+    """So that whoever asks for it waits, and is not told that there is none."""
+    stage.raise_curtain(SupervisorSpec((worker("one"),), backoff=Backoff(free=0, base=3600.0, cap=3600.0)))
+    with contextlib.suppress(InternalFault, Lost):
+        stage.ask("top.one", what)
+    stage.eventually(lambda: stage.children()["one"].phase == Phase.PAUSED.value)
+    assert is_registered(stage.directory, "top.one")
+
+
+def test_who_stays_down_gives_its_name_back(stage: Stage) -> None:
+    stage.raise_curtain(SupervisorSpec((worker("one", restart=Restart.TRANSIENT),)))
+    stage.ask("top.one", "exit")
+    stage.eventually(lambda: stage.children()["one"].phase == Phase.DOWN.value)
+    assert not is_registered(stage.directory, "top.one")
 
 
 def test_children_come_and_go(stage: Stage) -> None:
