@@ -42,7 +42,8 @@ class Site:
 
     :param nat: its router translates addresses. :param maps: it passes on a port when asked to. :param hairpin: it lets
         its own hosts reach such a port from inside. :param rejects: it answers packets of a connection that it has
-        forgotten by a reset. :param multicast: hosts hear each other's multicasts.
+        forgotten by a reset. :param multicast: hosts hear each other's multicasts. :param weather: what its way out
+        is like for the time being, the latest last.
     :param generation: grows when the router forgets its connections.
     """
 
@@ -55,10 +56,15 @@ class Site:
     up: bool = True
     deaf: bool = False
     mute: bool = False
-    quality: Quality = GOOD
+    weather: list[Quality] = field(default_factory=list)
     generation: int = 0
     public: str = ""
     hosts: dict[str, Host] = field(default_factory=dict)
+
+    @property
+    def quality(self) -> Quality:
+        """Of its way out, now."""
+        return self.weather[-1] if self.weather else GOOD
 
 
 class Host:

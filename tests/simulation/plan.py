@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from springline.tests.simulation.network import Quality
+
 if TYPE_CHECKING:
     from springline.tests.simulation.node import Node
     from springline.tests.simulation.watch import Pair
@@ -244,12 +246,13 @@ def _weather(world: World, node: Node) -> None:
     site, draw = node.host.site, world.fate
     if site is None:
         return
-    before = site.quality
-    site.quality = type(before)(draw.random() ** 4 * 0.5, spread(world, 0.001, 2.0), spread(world, 0.001, 1.0))
+    bad = Quality(draw.random() ** 4 * 0.5, spread(world, 0.001, 2.0), spread(world, 0.001, 1.0))
+    site.weather.append(bad)
     world.disturbed_at("bad weather", site)
 
     def clears() -> None:
-        site.quality = before
+        if bad in site.weather:
+            site.weather.remove(bad)
 
     _later_there(world, node, spread(world, 60, DAY / 4), "bad weather", clears)
 
@@ -258,9 +261,13 @@ def _hush(world: World, node: Node) -> None:
     site = node.host.site
     if site is None:
         return
-    before, site.multicast = site.multicast, not site.multicast
+    site.multicast = not site.multicast
     world.disturbed_at("multicast switched", site)
-    _later_there(world, node, spread(world, 600, DAY), "multicast switched", lambda: setattr(site, "multicast", before))
+
+    def switches_back() -> None:
+        site.multicast = not site.multicast
+
+    _later_there(world, node, spread(world, 600, DAY), "multicast switched", switches_back)
 
 
 # -- pairs and users ---------------------------------------------------------------------------------------------------

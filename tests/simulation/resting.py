@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from springline.tests.simulation.watch import Pair
     from springline.tests.simulation.world import World
 
-WORTH_IT = 600.0
+WORTH_IT = 60.0
 """Seconds that a rest has at least."""
 
-UP_BEFORE = 60.0, 240.0
+UP_BEFORE = 10.0, 45.0
 """Seconds before something happens at which a link is up again, at least and at most."""
 
 TIRED = 12

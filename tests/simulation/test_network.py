@@ -91,7 +91,7 @@ def test_a_bad_way_promises_nothing() -> None:
     one, other = lab.host(home), lab.host(away)
     assert lab.net.is_good(one, other)
     for bad in (Quality(loss=0.1), Quality(delay=0.6)):
-        home.quality = bad
+        home.weather = [bad]
         assert not lab.net.is_good(one, other)
 
 
@@ -99,7 +99,7 @@ def test_datagrams_are_lost_doubled_and_overtake_each_other() -> None:
     lab = Lab()
     home, away = lab.net.add_site(nat=False), lab.net.add_site(nat=False)
     one, other = lab.host(home), lab.host(away)
-    home.quality = Quality(loss=0.1)
+    home.weather = [Quality(loss=0.1)]
     heard: list[int] = []
     other.hear = heard.append
     for number in range(1000):

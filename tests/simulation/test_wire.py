@@ -84,10 +84,11 @@ def test_in_order_once_and_in_the_end_all_of_it(what: list[tuple[str, float]]) -
             case "close hole":
                 lab.net.holes.clear()
             case "lose" | "clear":
-                lab.home.quality = Quality(0.4 if turn == "lose" else 0.0)
+                lab.home.weather = [Quality(0.4)] if turn == "lose" else []
         lab.wait(pause)
         assert other.items == list(range(len(other.items)))
-    lab.home.up, lab.home.quality = True, Quality()
+    lab.home.up = True
+    lab.home.weather.clear()
     lab.net.holes.clear()
     if lab.hosts[1].clock.asleep:
         lab.hosts[1].clock.wake()

@@ -173,7 +173,8 @@ class Dial:
         del self._running[attempt]
         self._failures.append(reason)
         self._due = self.transport.loop.time()
-        self._go_on_at(self._due)
+        if self._lineup or not self._running:
+            self._go_on_at(self._due)
 
     def won(self, attempt: _Attempt, up: Up) -> None:
         """That one; the others are called off."""

@@ -17,7 +17,7 @@ from uuid import UUID
 from springline.tests.simulation import plan
 from springline.tests.simulation.clock import Queue
 from springline.tests.simulation.finder import Table
-from springline.tests.simulation.network import GOOD, Network, Site
+from springline.tests.simulation.network import Network, Site
 from springline.tests.simulation.node import Node
 from springline.tests.simulation.plan import DAY, Plan
 from springline.tests.simulation.resting import Rest
@@ -142,7 +142,8 @@ class World:
         self.rest.rouse_all()
         self.network.holes.clear()
         for site in self.network.sites:
-            site.up, site.deaf, site.mute, site.quality = True, False, False, GOOD
+            site.up, site.deaf, site.mute = True, False, False
+            site.weather.clear()
         for node in self.nodes:
             node.clock.wrong = 0.0
             if node.clock.asleep:
