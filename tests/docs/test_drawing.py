@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 import springline
-from springline.docs.__main__ import FOLDER, made
+from springline.docs.__main__ import made
 from springline.docs.drawing import FRAMED, draw
 from springline.docs.exploring import Survey, survey
 from springline.docs.table import insert, moves_table, simple_table
@@ -56,13 +56,13 @@ def test_what_not_all_of_the_frame_share_is_drawn_from_each(monkeypatch: pytest.
 
 
 def test_the_picture_is_a_picture() -> None:
-    picture = ElementTree.fromstring(draw(survey()))  # noqa: S314 - our own
+    picture = ElementTree.fromstring(draw(survey()))
     assert picture.tag == "{http://www.w3.org/2000/svg}svg"
     assert {phase.value for phase in Phase} <= set(words(survey()))
 
 
 def words(found: Survey) -> list[str]:
-    texts = ElementTree.fromstring(draw(found)).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314 - our own
+    texts = ElementTree.fromstring(draw(found)).iter("{http://www.w3.org/2000/svg}text")
     return [text.text or "" for text in texts]
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from springline.tests.simulation.batch import Line, Total, run_many, run_one
+from springline.tests.simulation.batch import Line, Result, Total, run_many, run_one
 from springline.tests.simulation.watch import Violation
 from springline.tests.simulation.world import Scenario, World, replay
 
@@ -66,7 +66,13 @@ def _many(given: argparse.Namespace) -> int:
     scenarios: Iterator[Scenario] = (_scenario(given, seed) for seed in range(given.seed, given.seed + given.seeds))
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(f"{given.seeds:,} seeds", total=given.seeds)
-        total = run_many(scenarios, given.jobs, lambda _result: progress.advance(task))
+
+        def done(result: Result) -> None:
+            progress.advance(task)
+            if result.broken:
+                progress.console.print(f"seed {result.scenario.seed}: {result.broken}", highlight=False)
+
+        total = run_many(scenarios, given.jobs, done)
     return _report(given, total)
 
 
@@ -75,10 +81,9 @@ def _report(given: argparse.Namespace, total: Total) -> int:
         print(json.dumps(total.fields(), indent=2))
     else:
         _print(total)
-    for seed, broken in sorted(total.violations.items()):
-        print(f"\nseed {seed}: {broken}", file=sys.stderr)
     if total.violations:
         seed = min(total.violations)
+        print(f"\nseed {seed}: {total.violations[seed]}", file=sys.stderr)
         _, lines = replay(_scenario(given, seed), LINES)
         print(f"\nThe end of seed {seed}; all of it: --seed {seed} --trace", *lines, sep="\n", file=sys.stderr)
     return 1 if total.violations else 0
@@ -98,7 +103,9 @@ def _print(total: Total) -> None:
     console.print(table)
     console.print(
         f"{total.seeds:,} seeds, {total.nodes:,} nodes, {total.node_days / 365.25:,.1f} node-years, "
-        f"{total.events:,} events, {total.steps:,} steps of links, {len(total.violations)} violations"
+        f"{total.events:,} events, {total.steps:,} steps of links, "
+        f"{len(total.violations)} violations; {total.seconds:,.0f} s of a core, "
+        f"{total.slowest[0]:.1f} s for seed {total.slowest[1]}"
     )
 
 

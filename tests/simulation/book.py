@@ -1,8 +1,8 @@
 """What a simulated node keeps on its disk: whom it is paired with, how far it trusts them, where they were.
 
-The rule: every decision is the store's — ``store/trust.py``, ``store/revocation.py``, ``store/preferences.py`` — with
-real keys and signatures; only the files are left out, so what :class:`Book` does with them is ``store/vault.py`` in
-memory.
+The rule: every decision is the store's — ``store/trust.py``, ``store/revocation.py``, ``store/preferences.py``,
+``store/sessions.py`` — with real keys and signatures; only the files are left out, so what :class:`Book` does with them
+is ``store/vault.py`` in memory.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from springline.errors import Malformed, Refused
+from springline.errors import Damaged, Malformed, Refused
 from springline.store import revocation
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.identity import DeviceInfo, NetworkIdentity
 from springline.store.preferences import ConnectionConfig
 from springline.store.revocation import Revocations
+from springline.store.sessions import EncryptedSessionKeys
 from springline.store.trust import BARRED, effective, review
 from springline.tests.simulation.network import address_of
 from springline.transport.address import Address
@@ -60,10 +61,14 @@ class Book:
         self.devices: dict[UUID, PairedDevice] = {}
         self.revocations = Revocations()
         self._preferences: dict[UUID, ConnectionConfig] = {}
+        self._keys: dict[UUID, EncryptedSessionKeys] = {}
 
-    def pair(self, number: int, addresses: Iterable[Address], wall: float) -> None:
-        """Both users have said yes to each other."""
+    def pair(self, number: int, addresses: Iterable[Address], key: bytes, wall: float) -> None:
+        """Both users have said yes to each other. :param key: the relationship key both sides have derived."""
         other = info(number)
+        former = self._keys.get(other.device_id)
+        now = moment(wall)
+        self._keys[other.device_id] = EncryptedSessionKeys(key, now) if former is None else former.renew(key, now)
         preferences = self._preferences.get(other.device_id, ConnectionConfig())
         for address in reversed(tuple(addresses)):
             preferences = preferences.with_good_address(str(address))
@@ -93,6 +98,19 @@ class Book:
             self.devices[peer] = replace(self.devices[peer], trust=TrustLevel.EXPIRED)
         return ended
 
+    # -- the keys shared with it ---------------------------------------------------------------------------------------
+
+    def keys(self, peer: UUID) -> EncryptedSessionKeys:
+        """All of them. :raises Damaged: there are none."""
+        if peer not in self._keys:
+            raise Damaged("the keys of a paired device are missing", "pair it again")
+        return self._keys[peer]
+
+    def change_keys(self, peer: UUID, keys: EncryptedSessionKeys) -> None:
+        """Keep others."""
+        if self.devices[peer].trust is not TrustLevel.REVOKED:
+            self._keys[peer] = keys
+
     # -- where it is -------------------------------------------------------------------------------------------------
 
     def contact(self, peer: UUID) -> tuple[Address, ...]:
@@ -116,6 +134,7 @@ class Book:
             known = known.add(fact, self.devices.keys())
         self.devices[peer] = replace(device, trust=TrustLevel.REVOKED)
         self.revocations = known.forget((peer,))
+        self._keys.pop(peer, None)
 
     def facts_for(self, peer: UUID, wall: float) -> tuple[bytes, ...]:
         """What it does not know. :raises Refused: it is not trusted."""
@@ -138,6 +157,8 @@ class Book:
         ids = tuple(one.info.device_id for one in gone)
         self.devices.update((one.info.device_id, replace(one, trust=TrustLevel.REVOKED)) for one in gone)
         self.revocations = known.forget(ids)
+        for peer in ids:
+            self._keys.pop(peer, None)
         return ids
 
     def acked(self, peer: UUID, ids: Iterable[bytes], wall: float, *, all_of_them: bool) -> None:

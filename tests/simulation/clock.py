@@ -11,9 +11,12 @@ resolution too early now and then.
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from collections.abc import Callable
 from typing import Any
+
+from springline.errors import InternalFault
 
 BEGINNING = 1_800_000_000.0
 """Wall-clock seconds at which every simulation begins: some day in 2027."""
@@ -46,12 +49,16 @@ class Timer:
 
 
 class Queue:
-    """Everything that is going to happen. :param seed: decides every chance."""
+    """Everything that is going to happen.
 
-    def __init__(self, seed: int | str) -> None:
+    :param seed: decides every chance. :param most: events after which something must be going round in circles.
+    """
+
+    def __init__(self, seed: int | str, most: float = math.inf) -> None:
         self.now = 0.0
         self.random = random.Random(seed)
         self.events = 0
+        self.most = most
         self._heap: list[tuple[float, int, Timer]] = []
         self._pushed = 0
 
@@ -71,7 +78,7 @@ class Queue:
         return self.at(self.now + seconds, callback, *args)
 
     def run(self, until: float) -> None:
-        """Let everything up to then happen."""
+        """Let everything up to then happen. :raises InternalFault: it goes on and on."""
         heap = self._heap
         while heap and heap[0][0] <= until:
             when, _, timer = heapq.heappop(heap)
@@ -84,6 +91,8 @@ class Queue:
                 self.events += 1
                 timer.callback = None  # it has come up
                 callback(*timer.args)
+                if self.events > self.most:
+                    raise InternalFault(f"{self.events} events at {self.now:.3f} s and no end")
         self.now = until
 
 

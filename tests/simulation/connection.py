@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from springline.actors.rotating import MOST_STEPS, SETTLED
 from springline.errors import Malformed, Misuse, RemoteFault, SpringlineError
 from springline.tests.simulation.channel import Channel
 from springline.tests.simulation.process import Process
@@ -140,6 +141,7 @@ class Connection(Process):
         if session.up.attempt is not None:
             self.node.book.saw_at(self.device, session.up.remote)
         self._introduce(session.channel, None)
+        self.loop.call_later(SETTLED, self._rotate, session, None, MOST_STEPS)
 
     def dropped(self, tag: int, session: Held, reason: str) -> None:
         """It is over."""
@@ -256,6 +258,20 @@ class Connection(Process):
 
         self.ask(lambda keystore: keystore.facts_for(self.device), found)
 
+    # -- keys, after actors/rotating.py --------------------------------------------------------------------------------
+
+    def _rotate(self, session: Held, heard: bytes | None, left: int) -> None:
+        def said(message: bytes | SpringlineError | None) -> None:
+            if isinstance(message, bytes) and left and not session.channel.closed:
+                session.channel.request(("keys", message), answered)
+
+        def answered(answer: bytes | None) -> None:
+            if answer is not None:
+                self._rotate(session, answer, left - 1)
+
+        if not session.channel.closed:
+            self.ask(lambda keystore: keystore.rotate(self.device, session.up.hash, heard), said)
+
     def requested(self, tag: int, request: int, body: Any) -> None:
         """A message came in."""
 
@@ -269,5 +285,8 @@ class Connection(Process):
                 self.ask(lambda keystore: keystore.facts_for(self.device), answer)
             case ("facts", facts):
                 self.ask(lambda keystore: keystore.take(self.device, facts), answer)
+            case ("keys", message) if tag in self.driver.sessions:
+                hashed = self.driver.sessions[tag].up.hash
+                self.ask(lambda keystore: keystore.rotate(self.device, hashed, message), answer)
             case _:
                 answer(body)

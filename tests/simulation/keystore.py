@@ -1,16 +1,24 @@
-"""The simulated Keystore: who may have a session, of which epoch; who is trusted. After ``actors/doorkeeper.py``."""
+"""The simulated Keystore: who may have a session, of which epoch, by which key; who is trusted.
+
+The rule: after ``actors/doorkeeper.py``, with the real rotation of the relationship keys; only the Noise handshake is
+left out, and what both sides would derive from it is a number that both are given.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
+from springline.actors.rotation import Rotation
 from springline.errors import Refused
 from springline.store import revocation
+from springline.store.sessions import ID_SIZE, key_id
+from springline.store.vault import Vault
+from springline.tests.simulation.book import moment
 from springline.tests.simulation.process import Process
-from springline.tests.simulation.transport import Second
+from springline.tests.simulation.transport import First, Second
 from springline.transport.address import Address
 from springline.transport.epochs import Epochs
 from springline.transport.noise import FIRST_FRAME, KEY_SIZE, SECOND_FRAME, SessionKeys
@@ -32,6 +40,7 @@ class Keystore(Process):
         super().__init__(node)
         self._book = node.book
         self._epochs = Epochs(node.clock.wall)
+        self._rotation = Rotation(cast(Vault, node.book), lambda _kind, _device, _detail: None)
         self._handles = itertools.count(1)
         self._open: set[int] = set()
         if any(device.expires_at or device.unseen_limit for device in self._book.devices.values()):
@@ -47,37 +56,65 @@ class Keystore(Process):
 
     # -- handshakes --------------------------------------------------------------------------------------------------
 
-    def begin(self, device: UUID) -> int:
-        """The epoch to say in a first frame. :raises Refused: it is not trusted."""
-        self._book.welcome(device, self.node.clock.wall)
-        return self._epochs.known(device)
+    def begin(self, device: UUID) -> First:
+        """A first frame. :raises Refused: it is not trusted."""
+        wall = self.node.clock.wall
+        self._book.welcome(device, wall)
+        used = key_id(self._rotation.to_dial(device, moment(wall)))
+        return First(self._book.id, device, self._epochs.known(device), used, self._rotation.current(device))
 
-    def finish(self, device: UUID, epoch: int) -> None:
-        """The device has answered."""
-        self._epochs.assigned(device, epoch)
+    def finish(self, device: UUID, theirs: Second, *, within: bool = False) -> None:
+        """The device has answered. :param within: a session; it is a refresh."""
+        self._epochs.assigned(device, theirs.epoch)
+        self._rotation.proved(device, theirs.current, now=moment(self.node.clock.wall))
+        if not within:
+            self._rotation.finished(device, theirs.hash, theirs.hash)
 
-    def answer(self, device: UUID, epoch: int) -> Second:
-        """A device calls. :raises Refused: it may not come in."""
-        self._book.welcome(device, self.node.clock.wall)
-        return Second(self._epochs.assign(device, epoch), self._hash())
+    def answer(self, theirs: First, *, within: bool = False) -> Second:
+        """A device calls. :raises Refused: it may not come in, or uses a key that is not shared with it."""
+        wall, device = self.node.clock.wall, theirs.dialler
+        self._book.welcome(device, wall)
+        epoch = self._epochs.assign(device, theirs.epoch)
+        self._rotation.accept(device, theirs.used, moment(wall))
+        self._rotation.proved(device, theirs.used, theirs.current, now=moment(wall))
+        second = Second(epoch, self._hash(), self._rotation.current(device))
+        if not within:
+            self._rotation.finished(device, second.hash, second.hash)
+        return second
 
     def refresh(self, device: UUID, question: Ask) -> Answer:
         """What a session's refresh asks. :raises Refused: the device is not trusted."""
         match question:
             case AskBegin():
-                epoch, handle = self.begin(device), next(self._handles)
+                first, handle = self.begin(device), next(self._handles)
                 self._open.add(handle)
-                return Begun(handle, epoch.to_bytes(8, "big").ljust(FIRST_FRAME, b"\0"))
+                said = first.epoch.to_bytes(8, "big") + first.used + first.current
+                return Begun(handle, said.ljust(FIRST_FRAME, b"\0"))
             case AskAnswer(frame=frame):
-                second = self.answer(device, int.from_bytes(frame[:8], "big"))
-                said = second.hash + second.epoch.to_bytes(8, "big")
+                epoch, used, current = _unpacked(frame)
+                second = self.answer(First(device, self._book.id, epoch, used, current), within=True)
+                said = second.epoch.to_bytes(8, "big") + second.current + second.hash
                 return Answered(said.ljust(SECOND_FRAME, b"\0"), SessionKeys(_KEYS, _KEYS, second.hash))
             case AskFinish(handle=handle, frame=frame):
                 if handle not in self._open:
                     return Failed("the handshake was forgotten")
                 self._open.discard(handle)
-                self.finish(device, int.from_bytes(frame[32:40], "big"))
-                return Finished(SessionKeys(_KEYS, _KEYS, frame[:32]))
+                epoch, current, _ = _unpacked(frame)
+                seen = frame[8 + ID_SIZE : 40 + ID_SIZE]
+                self.finish(device, Second(epoch, seen, current), within=True)
+                return Finished(SessionKeys(_KEYS, _KEYS, seen))
+
+    def rotate(self, device: UUID, session: bytes, message: bytes | None) -> bytes | None:
+        """A step of rotating the key shared with it; None begins. :raises Refused: it is not trusted."""
+        wall = self.node.clock.wall
+        self._book.welcome(device, wall)
+        if message is None:
+            return self._rotation.begin(device, session)
+        return self._rotation.step(device, session, message, moment(wall))
+
+    def paired(self, device: UUID) -> None:
+        """It was paired (again)."""
+        self._rotation.forget(device)
 
     # -- what is kept ------------------------------------------------------------------------------------------------
 
@@ -109,3 +146,7 @@ class Keystore(Process):
     def acked(self, device: UUID, ids: Iterable[bytes], *, all_of_them: bool) -> None:
         """What it knows."""
         self._book.acked(device, ids, self.node.clock.wall, all_of_them=all_of_them)
+
+
+def _unpacked(frame: bytes) -> tuple[int, bytes, bytes]:
+    return int.from_bytes(frame[:8], "big"), frame[8 : 8 + ID_SIZE], frame[8 + ID_SIZE : 8 + 2 * ID_SIZE]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from springline.store.revocation import Revocations
+from springline.store.sessions import EncryptedSessionKeys
 from springline.tests.simulation.batch import run_one
 from springline.tests.simulation.world import Scenario
 from springline.transport import link, story
@@ -41,7 +42,7 @@ class Mutant:
     plant: Callable[[Callable[[Any, str, Any], None]], None]
     breaks: tuple[str, ...]
     nodes: int = 2
-    days: float = 1.0
+    days: float = 0.1
     storm: float = 10.0
     only: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
@@ -115,7 +116,7 @@ def _no_cap(put: Put) -> None:
     put(Retry, "delay", lambda retry, failures, random: retry.first * retry.factor ** (failures - 1) * random)
 
 
-def _cancelled_dial_goes_on(put: Put) -> None:
+def _dial_goes_on(put: Put) -> None:
     put(LinkDriver, "awaits", lambda driver, attempt: True)
 
 
@@ -172,6 +173,14 @@ def _facts_are_dropped(put: Put) -> None:
     put(Revocations, "take", lambda known, facts, own, revoked, paired: known)
 
 
+def _key_taken_up(put: Put) -> None:
+    put(EncryptedSessionKeys, "prepare", lambda keys, key: replace(keys, relationship_key=key, pending=()))
+
+
+def _renewed(put: Put) -> None:
+    put(EncryptedSessionKeys, "renew", lambda keys, key, now: EncryptedSessionKeys(key, now))
+
+
 def _lost_attempt_blocks(put: Put) -> None:
     def dial_failed(turn: Any, event: link.DialFailed) -> None:
         turn.state = replace(turn.state, failures=turn.state.failures + 1)
@@ -195,20 +204,22 @@ MUTANTS = (
     Mutant("a timer that comes too early parks the link", _early_timer_parks, (EVERY,)),
     Mutant("the older epoch wins", _older_epoch_wins, (NEWER,)),
     Mutant("who is connected already refuses", _already_connected, (NEWER,)),
-    Mutant("of two that cross the later one wins", _glare_is_nobodys, (NEWER,)),
+    Mutant("of two that cross the later one wins", _glare_is_nobodys, (NEWER,), days=0.3, seeds=(2, 4)),
     Mutant("a hint is ignored", _hint_ignored, ("a hint is acted upon",)),
     Mutant("the backoff is not reset", _backoff_not_reset, ("a settled session is dialled again at once",)),
-    Mutant("dials follow each other without a pause", _no_pause, ("dials are paced",)),
+    Mutant("dials follow each other without a pause", _no_pause, ("dials are paced",), seeds=(4, 2, 3)),
     Mutant("the backoff has no cap", _no_cap, (EVERY, PROMISED)),
-    Mutant("a dial goes on though it was called off", _cancelled_dial_goes_on, ("one dial in flight",), storm=30.0),
-    Mutant("a dead session is never given up", _dead_is_fine, (PROMISED,)),
-    Mutant("a probe is the last thing a session does", _pulse_stops_after_a_probe, (PROMISED,)),
-    Mutant("who is revoked keeps the session", _revoked_stays, (UNWANTED,), 3, 0.5, 300.0, ("revoke",)),
-    Mutant("who is not wanted is let in", _revoked_is_let_in, (UNWANTED,), seeds=(2, 3, 4)),
-    Mutant("a record from the future lasts", _future_silences, (PROMISED,), 2, 8.0, 20.0, _CLOCKS, (11, 26, 51)),
+    Mutant("a dial that was called off goes on", _dial_goes_on, ("one dial in flight",), 2, 0.3, 30.0, seeds=(15, 27)),
+    Mutant("a dead session is never given up", _dead_is_fine, (PROMISED,), seeds=(6, 5, 1)),
+    Mutant("a probe is the last thing a session does", _pulse_stops_after_a_probe, (PROMISED,), seeds=(6, 5, 1)),
+    Mutant("who is revoked keeps the session", _revoked_stays, (UNWANTED,), 3, 0.1, 300.0, ("revoke",)),
+    Mutant("who is not wanted is let in", _revoked_is_let_in, (UNWANTED,)),
+    Mutant("a record from the future lasts", _future_silences, (PROMISED,), 2, 4.0, 20.0, _CLOCKS, (15, 6, 26)),
     Mutant("a story grows for ever", _story_grows, ("the story is bounded",)),
-    Mutant("revocations are dropped on the way", _facts_are_dropped, (AROUND,), 4, 0.5, 300.0, ("revoke", "sleep")),
-    Mutant("a dial that failed counts as in flight", _lost_attempt_blocks, (PROMISED,)),
+    Mutant("revocations are dropped on the way", _facts_are_dropped, (AROUND,), 4, 0.1, 300.0, ("revoke",)),
+    Mutant("a new key is taken up by one side alone", _key_taken_up, (PROMISED,), days=0.3, seeds=(19, 11)),
+    Mutant("a renewed pairing wipes the former key", _renewed, (PROMISED,), 2, 0.1, 100.0, ("renew",)),
+    Mutant("a dial that failed counts as in flight", _lost_attempt_blocks, (PROMISED,), seeds=(19, 7, 1)),
 )
 
 

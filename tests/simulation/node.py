@@ -308,10 +308,12 @@ class Node:
 
     # -- trust -------------------------------------------------------------------------------------------------------
 
-    def pair(self, other: Node) -> None:
-        """Our half of a pairing."""
-        self.book.pair(other.number, other.host.addresses, self.clock.wall)
+    def pair(self, other: Node, key: bytes) -> None:
+        """Our half of a pairing. :param key: what both sides have derived in it."""
+        self.book.pair(other.number, other.host.addresses, key, self.clock.wall)
         device = other.book.id
+        if self.keystore is not None:
+            self.keystore.paired(device)
         if self.manager is not None:
             known = self.connections.get(device)
             if known is not None and known.driver.state.phase is Phase.FAILED:

@@ -1,8 +1,9 @@
 """What is going to happen in a simulation, drawn from its seed: crashes, sleep, moves, cuts, wrong clocks, users.
 
 The rule: each kind of trouble comes as often as :data:`TROUBLES` says, for each node, site or pair, at times of its own
-(a Poisson process, made more or less stormy by the seed), and lasts as long as it draws, from moments to weeks. What
-has an end plans it. So it is always known when the next thing happens to a pair, which ``resting.py`` builds on.
+(a Poisson process, made more or less stormy by the seed), and lasts as long as it draws, from moments to weeks; it may
+bring others with it, to the same node or one that it talks to. What has an end plans it. So it is always known when the
+next thing happens to a pair, which ``resting.py`` builds on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 DAY = 86400.0
 EVERYBODY = -1
+
+TOGETHER = 0.2
+"""The chance that one trouble brings another with it, and that one another."""
+
+AFTER = 8.0
+"""Seconds at most between one and the next it brings: less than it takes to get over it."""
 
 Action = Callable[[], None]
 
@@ -70,10 +77,23 @@ def schedule(world: World, storm: float, only: tuple[str, ...]) -> None:
 
     :param storm: how much more often than usual. :param only: the troubles of those names; none: all of them.
     """
+    troubles = [one for one in TROUBLES if (not only or one.name in only) and one.daily]
     for node in world.nodes:
-        for trouble in (one for one in TROUBLES if not only or one.name in only):
+        for trouble in troubles:
             for when in _times(world, trouble.daily * storm):
                 _plan(world, trouble, node, when)
+                for another, victim, later in _brought_along(world, troubles, node, when):
+                    _plan(world, another, victim, later)
+
+
+def _brought_along(
+    world: World, troubles: list[Trouble], node: Node, when: float
+) -> Iterator[tuple[Trouble, Node, float]]:
+    draw = world.fate
+    while draw.random() < TOGETHER:
+        pair = draw.choice(world.pairs_of(node))
+        when += draw.uniform(0.0, AFTER)
+        yield draw.choice(troubles), draw.choice((node, pair.one, pair.other)), when
 
 
 def _times(world: World, daily: float) -> Iterator[float]:
@@ -344,9 +364,18 @@ def _pair_again(world: World, outcast: Node) -> None:
     """The user pairs it with everybody it was paired with, as far as they are there."""
     for pair in world.pairs_of(outcast):
         if all(node.running and node.host.awake for node in (pair.one, pair.other)):
-            pair.one.pair(pair.other)
-            pair.other.pair(pair.one)
+            world.pair(pair.one, pair.other)
     world.disturbed_everywhere("revoked and paired again")
+
+
+def _renew(world: World, node: Node) -> None:
+    """Two who are paired are paired again; the last word of it may not get through."""
+    other = _some_peer(world, node)
+    if other is None or not all(one.running and one.host.awake for one in (node, other)):
+        return
+    if world.watch.trusted(node, other) and world.watch.trusted(other, node):
+        world.pair(node, other, lost=world.fate.random() < 0.5)
+        world.disturbed("paired anew", node, other)
 
 
 TROUBLES = (
@@ -365,6 +394,7 @@ TROUBLES = (
     Trouble("chat", 2.0, _chat),
     Trouble("disconnect", 0.15, _disconnect),
     Trouble("revoke", 0.02, _revoke),
+    Trouble("renew", 0.05, _renew),
     cut := Trouble("cut", 0.5, _cut),
     forget := Trouble("forget", 0.4, _forget),
     renumber := Trouble("renumber", 0.15, _renumber),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from springline.errors import InternalFault
 from springline.tests.simulation.clock import BEGINNING, RESOLUTION, Clock, Loop, Queue
 
 
@@ -63,6 +64,18 @@ def test_a_timer_may_come_a_little_too_early_and_never_more() -> None:
     queue.run(1000.0)
     assert -RESOLUTION < min(errors) < 0
     assert max(errors) < RESOLUTION
+
+
+def test_what_goes_round_in_circles_ends() -> None:
+    queue = Queue(1, most=1000)
+    loop = Loop(Clock(queue))
+
+    def again() -> None:
+        loop.call_later(0.0, again)
+
+    again()
+    with pytest.raises(InternalFault, match="no end"):
+        queue.run(1.0)
 
 
 def test_who_asks_for_now_gets_it_later() -> None:

@@ -27,19 +27,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """A handshake's first frame: who calls whom, and the highest epoch known there."""
+    """A handshake's first frame: who calls whom, and the highest epoch known there.
+
+    :param used: the id of the relationship key it is made with. :param current: of the dialler's present one.
+    """
 
     dialler: UUID
     target: UUID
     epoch: int
+    used: bytes
+    current: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """The answer: the session's epoch, and the hash of its handshake."""
+    """The answer: the session's epoch, the hash of its handshake, and the id of the present key of who answers."""
 
     epoch: int
     hash: bytes
+    current: bytes
 
 
 CONFIRM = "confirm"
@@ -85,16 +91,16 @@ class _Attempt:
         self._transport.loop.call_later(DEADLINE, self._fail, "no answer in time")
         self._transport.ask(lambda keystore: keystore.begin(dial.device), self._begun)
 
-    def _begun(self, epoch: int | SpringlineError) -> None:
-        if isinstance(epoch, SpringlineError):
-            self._fail(str(epoch))
+    def _begun(self, first: First | SpringlineError) -> None:
+        if isinstance(first, SpringlineError):
+            self._fail(str(first))
         elif not self._over and self.end is not None:
-            self.end.send(First(self._transport.node.book.id, self.dial.device, epoch))
+            self.end.send(first)
 
     def _came(self, frame: Any) -> None:
         if not self._over and isinstance(frame, Second):
             device = self.dial.device
-            finish = lambda keystore: keystore.finish(device, frame.epoch)  # noqa: E731
+            finish = lambda keystore: keystore.finish(device, frame)  # noqa: E731
             self._transport.ask(finish, lambda done: self._won(frame, done))
 
     def _won(self, frame: Second, done: SpringlineError | None) -> None:
@@ -278,7 +284,7 @@ class _Greeting:
                 self.close()  # its MAC was made for another device
                 return
             self._peer = frame.dialler
-            self._transport.ask(lambda keystore: keystore.answer(frame.dialler, frame.epoch), self._answered)
+            self._transport.ask(lambda keystore: keystore.answer(frame), self._answered)
         elif frame == CONFIRM and self._answer is not None and self._peer is not None:
             self._over = True
             self._end.detach()

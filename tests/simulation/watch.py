@@ -9,6 +9,9 @@ The rule: what is promised is written here and nowhere else. A *step* is looked 
 * a hint is acted upon at once; a session that was settled is dialled again at once; dials are paced;
 * the story of a link is bounded.
 
+In the end all is tidy: no session is left that is not in use, facts have got around, and whoever trusts each other
+shares a relationship key.
+
 A *pair* is looked at whenever something happens to it. Two devices can reach each other if both run, trust and want
 each other, packets get through both ways well enough, and one of them knows, or can find, an address that leads to the
 other. Then they are connected within ``PROMISE`` seconds of the latest thing that happened to them. Connected is what
@@ -25,6 +28,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from springline.store.revocation import Revocation
+from springline.store.sessions import key_id
 from springline.store.trust import BARRED
 from springline.transport import link, story
 from springline.transport.link import DIAL_DEADLINE, SETTLED, WATCH, LinkState, Phase
@@ -219,6 +223,10 @@ class Watch:
         device = one.book.devices.get(other.book.id)
         if not one.running or not one.host.awake or device is None or not device.auto_connect:
             return False
+        return self.trusted(one, other)
+
+    def trusted(self, one: Node, other: Node) -> bool:
+        """True if the one lets the other in."""
         return one.book.trust(other.book.id, one.clock.wall).value in ("trusted", "verified")
 
     def reachable(self, pair: Pair) -> bool:
@@ -261,6 +269,8 @@ class Watch:
                 raise Violation("both sides agree in the end", f"{pair} are not connected")
             if not self.linked(pair) and self.connected(pair):
                 raise Violation("no session that is not wanted", f"{pair} are connected")
+            if self.linked(pair):
+                self._check_keys(pair)
             if self.connected(pair):
                 self._check_facts(pair)
         for node in self.world.nodes:
@@ -272,6 +282,12 @@ class Watch:
             lacks = [fact for fact in one.book.revocations.missing(other.book.id, 64) if not _is_refused(other, fact)]
             if lacks and other.book.id in one.book.untold():
                 raise Violation("revocations get around", f"{other.name} lacks what {one.name} knows")
+
+    def _check_keys(self, pair: Pair) -> None:
+        for one, other in ((pair.one, pair.other), (pair.other, pair.one)):
+            here, there = one.book.keys(other.book.id), other.book.keys(one.book.id)
+            if not any(there.accepted(key_id(here.to_dial(turn))) for turn in (0, 1)):
+                raise Violation("who trusts each other shares a key", f"{one.name} has none that {other.name} accepts")
 
     def _check_tidy(self, connection: Connection) -> None:
         kept = {connection.driver.current} - {None}

@@ -27,6 +27,9 @@ CALM = 300.0
 WARM_UP = 60.0
 MOST_PEERS = 3
 
+MOST_EVENTS = 200_000.0
+"""In a day of a node in ordinary times: many times what there are. More is something that goes round in circles."""
+
 LENGTH = 26.0
 """Days a single device would live in ordinary times; with more devices, and in storms, more happens in a day."""
 
@@ -81,7 +84,8 @@ class World:
         self.scenario = scenario
         self._trace = trace
         self.traces = trace is not None
-        self.queue = Queue(scenario.seed)
+        node_days = scenario.nodes * (1.0 + scenario.days)
+        self.queue = Queue(scenario.seed, MOST_EVENTS * node_days * max(1.0, scenario.storm))
         self.fate = random.Random(f"fate {scenario.seed}")  # of its own, so that what happens is the same without rest
         self.begins, self.ends = WARM_UP, scenario.days * DAY
         self.network = Network(self.queue)
@@ -117,14 +121,22 @@ class World:
         for one, other in sorted(sorted(node.number for node in couple) for couple in couples):
             pair = Pair(nodes[one - 1], nodes[other - 1])
             self.pairs[frozenset((pair.one.book.id, pair.other.book.id))] = pair
-            for node, peer in ((pair.one, pair.other), (pair.other, pair.one)):
-                node.pair(peer)
+            self.pair(pair.one, pair.other)
+            for node in (pair.one, pair.other):
                 self._of[node].append(pair)
 
     # -- running it --------------------------------------------------------------------------------------------------
 
     def run(self) -> Watch:
         """From beginning to end. :raises Violation: something that must hold does not."""
+        try:
+            return self._run()
+        except Violation:
+            raise
+        except Exception as error:
+            raise Violation("nothing is raised", f"{type(error).__name__}: {error}") from error
+
+    def _run(self) -> Watch:
         for node in self.nodes:
             self.queue.at(self.queue.random.uniform(0.0, WARM_UP / 2), self._start, node)
         plan.schedule(self, self.scenario.storm, self.scenario.only)
@@ -156,6 +168,13 @@ class World:
                 node.start()
             node.network_changed("the storm is over", frozenset(), within=1.0)
         self.disturbed_everywhere("the storm is over")
+
+    def pair(self, one: Node, other: Node, *, lost: bool = False) -> None:
+        """Two devices are paired, or paired again. :param lost: the other one does not hear the last word of it."""
+        key = next(self.hashes).to_bytes(32, "big")
+        one.pair(other, key)
+        if not lost:
+            other.pair(one, key)
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
