@@ -89,6 +89,7 @@ EVENTS: dict[type, str] = {
     link.Established: "session",
     link.SessionLost: "session lost",
     link.Hint: "hint",
+    link.Tuned: "tuned",
     link.DeadlineDue: "deadline",
 }
 

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from springline.transport import link
-from springline.transport.link import LinkState, Phase, SessionRef
+from springline.transport.link import LinkState, Phase, Retry, SessionRef
 
 KNOWN = SessionRef(1, epoch=5, by_lower_id=False)
 NEWER = SessionRef(2, epoch=9, by_lower_id=False)
 OLDER = SessionRef(2, epoch=1, by_lower_id=False)
+
+HASTY = Retry(cap=1.0)
 
 MOST_FAILURES = 16
 """More than it takes for the pause to reach its cap."""
@@ -59,6 +61,8 @@ def survey() -> Survey:
         for event, note, now in _events(state):
             after, effects = link.step(state, event, now, random=1.0)
             does = tuple(_word(effect) for effect in effects if not isinstance(effect, link.Changed))
+            if not does and after.phase is state.phase and (after.deadline or 0.0) < (state.deadline or 0.0):
+                does = ("wait no longer than that",)
             found.setdefault((state.phase, type(event)), {}).setdefault(note, set()).add((after.phase, does))
             if after.deadline is not None:
                 longest[after.phase] = max(longest.get(after.phase, 0.0), after.deadline - now)
@@ -117,6 +121,7 @@ def _events(state: LinkState) -> Iterator[tuple[link.Event, str, float]]:
         (link.DialFailed(state.attempt, "no way"), "", 0.0),
         (link.Hint("found"), "the device was found", 0.0),
         (link.Hint("changed", afresh=True), "the network changed", 0.0),
+        (link.Tuned(HASTY), "", 0.0),
         (link.DeadlineDue(), "", state.deadline or 0.0),
         *((link.Established(session, attempt), note, 0.0) for session, note in sessions for attempt in attempts),
     ]
@@ -132,6 +137,7 @@ def _plain(state: LinkState, now: float) -> LinkState:
         state,
         since=0.0,
         reason="",
+        retry=Retry(),
         attempt=1,
         session=None if state.session is None else KNOWN,
         failures=min(state.failures, MOST_FAILURES),

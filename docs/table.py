@@ -27,7 +27,7 @@ def moves_table(found: Survey) -> str:
 
 
 def _does(move: Move) -> str:
-    words = (f"{word}, if there is one" if word in move.perhaps else word for word in move.does)
+    words = (f"{word}, if need be" if word in move.perhaps else word for word in move.does)
     return "; ".join(words) or NOTHING
 
 
