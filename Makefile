@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test lint chaos network simulate bench clean
+.PHONY: demo test lint chaos network simulate bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/springline demo
@@ -29,6 +29,10 @@ network: $(STAMP)
 # Years of nodes in virtual time, a thousand seeds of them; `--seed N` of the module runs one again.
 simulate: $(STAMP)
 	$(BIN)/python -m springline.tests.simulation --seeds 1000
+
+# What the pages show of the code: the picture of the link machine, and its table.
+docs: $(STAMP)
+	$(BIN)/python -m springline.docs
 
 bench: $(STAMP)
 	$(BIN)/python -m springline.bench

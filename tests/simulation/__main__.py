@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from springline.docs.table import simple_table
 from springline.tests.simulation.batch import Line, Result, Total, run_many, run_one
 from springline.tests.simulation.watch import Violation
 from springline.tests.simulation.world import Scenario, World, replay
+
+RARE = 20
 
 LINES = 40
 """Lines of the trace shown of a seed that fails."""
@@ -46,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trace", action="store_true", help="print whatever happens")
     parser.add_argument("--jobs", type=int, help="processes; one for each core")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--rst", action="store_true", help="print the table as docs/staying-connected.rst has it")
     return parser
 
 
@@ -79,6 +83,8 @@ def _many(given: argparse.Namespace) -> int:
 def _report(given: argparse.Namespace, total: Total) -> int:
     if given.json:
         print(json.dumps(total.fields(), indent=2))
+    elif given.rst:
+        print(rst(total))
     else:
         _print(total)
     if total.violations:
@@ -87,6 +93,16 @@ def _report(given: argparse.Namespace, total: Total) -> int:
         _, lines = replay(_scenario(given, seed), LINES)
         print(f"\nThe end of seed {seed}; all of it: --seed {seed} --trace", *lines, sep="\n", file=sys.stderr)
     return 1 if total.violations else 0
+
+
+def rst(total: Total) -> str:
+    """For the page about it: seconds, by what had happened before. What was rare (``RARE``) is left out."""
+    rows = []
+    for whole in total.all_in_all():
+        lines = [line for line in total.lines() if line.ways == whole.ways and line.count >= RARE]
+        for name, line in ((f"**{WAYS[whole.ways]}**", whole), *((line.cause, line) for line in lines)):
+            rows.append((name, f"{line.count:,}", f"{line.p50:.2f}", f"{line.p95:.2f}", f"{line.max:.2f}"))
+    return simple_table(("what happened before", "times", "p50", "p95", "longest"), rows)
 
 
 def _print(total: Total) -> None:

@@ -88,6 +88,13 @@ def test_the_command_counts_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert (fields["seeds"], fields["nodes"], fields["violations"]) == (3, 6, {})
 
 
+def test_the_command_makes_the_page_s_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--seed", "4", "--seeds", "2", "--jobs", "2", "--rst", *SMALL]) == 0
+    rule, head, *_ = capsys.readouterr().out.splitlines()
+    assert set(rule) == {"=", " "}
+    assert head.split()[-4:] == ["times", "p50", "p95", "longest"]
+
+
 def test_the_trace_tells_what_happens(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--seed", "4", "--trace", *SMALL]) == 0
     assert "Connecting → " in capsys.readouterr().out
