@@ -29,6 +29,7 @@ NEWER = "the newer session is kept"
 UNWANTED = "no session that is not wanted"
 AROUND = "revocations get around"
 PROMISED = "who can reach each other is connected"
+SHARED = "who trusts each other shares a key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +218,8 @@ MUTANTS = (
     Mutant("a record from the future lasts", _future_silences, (PROMISED,), 2, 4.0, 20.0, _CLOCKS, (15, 6, 26)),
     Mutant("a story grows for ever", _story_grows, ("the story is bounded",)),
     Mutant("revocations are dropped on the way", _facts_are_dropped, (AROUND,), 4, 0.1, 300.0, ("revoke",)),
-    Mutant("a new key is taken up by one side alone", _key_taken_up, (PROMISED,), days=0.3, seeds=(19, 11)),
-    Mutant("a renewed pairing wipes the former key", _renewed, (PROMISED,), 2, 0.1, 100.0, ("renew",)),
+    Mutant("a new key is taken up by one side alone", _key_taken_up, (PROMISED, SHARED), days=0.3, seeds=(19, 11)),
+    Mutant("a renewed pairing wipes the former key", _renewed, (PROMISED, SHARED), 2, 0.1, 100.0, ("renew",)),
     Mutant("a dial that failed counts as in flight", _lost_attempt_blocks, (PROMISED,), seeds=(19, 7, 1)),
 )
 
