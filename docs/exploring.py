@@ -142,4 +142,5 @@ def _plain(state: LinkState, now: float) -> LinkState:
         session=None if state.session is None else KNOWN,
         failures=min(state.failures, MOST_FAILURES),
         deadline=None if state.deadline is None else state.deadline - now,
+        dial_until=max(0.0, state.dial_until - now) if state.dialling else 0.0,
     )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
+from springline.actors.doorkeeper import MOST_UNCONFIRMED
 from springline.actors.rotation import Rotation
-from springline.errors import Refused
+from springline.errors import LocalFault, Refused
 from springline.store import revocation
 from springline.store.sessions import ID_SIZE, key_id
 from springline.store.vault import Vault
@@ -43,6 +45,7 @@ class Keystore(Process):
         self._rotation = Rotation(cast(Vault, node.book), lambda _kind, _device, _detail: None)
         self._handles = itertools.count(1)
         self._open: set[int] = set()
+        self._unconfirmed: dict[bytes, First] = {}
         if any(device.expires_at or device.unseen_limit for device in self._book.devices.values()):
             self._review()
 
@@ -66,7 +69,7 @@ class Keystore(Process):
     def finish(self, device: UUID, theirs: Second, *, within: bool = False) -> None:
         """The device has answered. :param within: a session; it is a refresh."""
         self._epochs.assigned(device, theirs.epoch)
-        self._rotation.proved(device, theirs.current, now=moment(self.node.clock.wall))
+        self._rotation.proved(device, theirs.current, moment(self.node.clock.wall))
         if not within:
             self._rotation.finished(device, theirs.hash, theirs.hash)
 
@@ -74,13 +77,25 @@ class Keystore(Process):
         """A device calls. :raises Refused: it may not come in, or uses a key that is not shared with it."""
         wall, device = self.node.clock.wall, theirs.dialler
         self._book.welcome(device, wall)
+        self._rotation.accepted(device, theirs.used, moment(wall))
         epoch = self._epochs.assign(device, theirs.epoch)
-        self._rotation.accept(device, theirs.used, moment(wall))
-        self._rotation.proved(device, theirs.used, theirs.current, now=moment(wall))
         second = Second(epoch, self._hash(), self._rotation.current(device))
-        if not within:
-            self._rotation.finished(device, second.hash, second.hash)
+        if within:
+            self._rotation.proved(device, theirs.current, moment(wall))
+        else:
+            self._unconfirmed[second.hash] = theirs
+            if len(self._unconfirmed) > MOST_UNCONFIRMED:
+                del self._unconfirmed[next(iter(self._unconfirmed))]
         return second
+
+    def confirmed(self, session: bytes) -> None:
+        """The caller has that session, so what it said counts."""
+        said = self._unconfirmed.pop(session, None)
+        if said is not None and said.dialler in self._book.devices:
+            with suppress(LocalFault):  # it is not paired any more
+                self._rotation.came_by(said.dialler, said.used)
+                self._rotation.proved(said.dialler, said.current, moment(self.node.clock.wall))
+                self._rotation.finished(said.dialler, session, session)
 
     def refresh(self, device: UUID, question: Ask) -> Answer:
         """What a session's refresh asks. :raises Refused: the device is not trusted."""
@@ -115,6 +130,8 @@ class Keystore(Process):
     def paired(self, device: UUID) -> None:
         """It was paired (again)."""
         self._rotation.forget(device)
+        for session in [session for session, said in self._unconfirmed.items() if said.dialler == device]:
+            del self._unconfirmed[session]
 
     # -- what is kept ------------------------------------------------------------------------------------------------
 

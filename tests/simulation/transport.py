@@ -290,6 +290,7 @@ class _Greeting:
             self._end.detach()
             self._transport.greeted(self)
             up = Up(self._end, self._answer.epoch, self._answer.hash, None, self._remote)
+            self._transport.ask(lambda keystore: keystore.confirmed(up.hash), lambda _: None)
             self._transport.hand_over(self._peer, up)
 
     def _answered(self, answer: Second | SpringlineError) -> None:
