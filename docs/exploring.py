@@ -126,8 +126,10 @@ def _events(state: LinkState) -> Iterator[tuple[link.Event, str, float]]:
         *((link.Established(session, attempt), note, 0.0) for session, note in sessions for attempt in attempts),
     ]
     if state.session is not None:
-        note = "a dial is in flight" if state.dialling else "no dial is in flight"
-        events += [(link.SessionLost(state.session.id, "lost"), note, now) for now in (0.0, link.SETTLED)]
+        for now in (0.0, link.SETTLED):
+            flies = state.dialling and now < state.dial_until  # one that is overdue brings nothing any more
+            note = "a dial is in flight" if flies else "no dial is in flight"
+            events.append((link.SessionLost(state.session.id, "lost"), note, now))
     return ((event, note, now) for event, note, now in events if not link.is_stale(state, event, now))
 
 
