@@ -30,7 +30,8 @@ from springline.actors.messages import (
     SocketIsUp,
 )
 from springline.actors.shell import IoShell
-from springline.errors import Malformed, Refused, SpringlineError
+from springline.errors import Malformed, SpringlineError
+from springline.transport import trouble
 from springline.transport.address import Address
 from springline.transport.dialing import Race, connect, reason
 from springline.transport.handshaking import read_answer, send_frame
@@ -140,8 +141,10 @@ class Dialler:
                     if not told:
                         told = self._actor.tell(caller, SocketIsUp(dial.attempt, target.address))
                     return _Won(sock, await self._introduce(sock, dial.device), target.address)
-                except BaseException:
+                except BaseException as error:
                     sock.close()
+                    if isinstance(error, trouble.HungUp):
+                        self._actor.tell(KEYSTORE, HungUp(dial.device))
                     raise
 
         return attempt
@@ -165,11 +168,7 @@ class Dialler:
         """Messages 1 and 2 of the handshake. :raises SpringlineError: whoever is there is not that device."""
         begun: Begun = await self._ask(device, BeginHandshake(device))
         await send_frame(sock, begun.frame)
-        try:
-            answer = await read_answer(sock, SECOND_FRAME)
-        except Refused:
-            self._actor.tell(KEYSTORE, HungUp(device))
-            raise
+        answer = await read_answer(sock, SECOND_FRAME)
         try:
             session: Authenticated = await self._ask(device, FinishHandshake(begun.handle, answer))
         except Malformed as error:
