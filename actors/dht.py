@@ -73,8 +73,9 @@ REOPEN = 15.0
 AT_ONCE = 4
 """Searches at a time: of many devices that are sought each has its turn."""
 
-LOOKS = (2.0, 4.0, 8.0, *(20.0,) * 40, 40.0, 80.0, 160.0, 300.0)
-"""Seconds between two looks for one device."""
+LOOKS = (2.0, 4.0, 8.0, *(20.0,) * 40, 40.0)
+"""Seconds between two looks for one device. Never more than a minute: when it comes back from wherever it was, perhaps
+only this side can dial."""
 
 TRIES = (2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 """Seconds between two tries to put down a record that nobody has taken."""
