@@ -5,6 +5,10 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Each node and each command is a process that imports two hundred modules. Where Python may not keep them compiled, half of
+# its start is spent on compiling them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint chaos network simulate bench docs clean
 
 demo: $(STAMP)
