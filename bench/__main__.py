@@ -18,6 +18,7 @@ from rich.table import Table
 from springline.bench import crowd, finding, idle, keystore, network, pair, store
 from springline.bench.figures import Figure, not_measured
 from springline.bench.sitting import Sitting
+from springline.cli.local import ended_in_order
 from springline.errors import SpringlineError
 from springline.tests.network.lab import NoLab
 
@@ -47,7 +48,8 @@ def main() -> None:
     options.add_argument("--only", action="append", choices=SUBJECTS, metavar="SUBJECT", help=", ".join(SUBJECTS))
     chosen = options.parse_args()
     console = Console(stderr=True)
-    figures = list(_measure(console, chosen.only or list(SUBJECTS), quick=chosen.quick))
+    with ended_in_order():
+        figures = list(_measure(console, chosen.only or list(SUBJECTS), quick=chosen.quick))
     if not chosen.json:
         console.print(_table(figures))
     print(json.dumps([{**asdict(figure), "limit": figure.limit, "met": figure.met} for figure in figures]))

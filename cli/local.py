@@ -1,8 +1,8 @@
 """Nodes as processes of their own on this machine, for the demo, the benchmarks and the tests.
 
 The rule: a :class:`LocalNode` is what a user starts — ``springline init``, then ``springline up`` — with everything in
-one temporary folder, listening on 127.0.0.1. Its processes carry a token in their environment, so that any left over
-can be found afterwards.
+one temporary folder, listening on 127.0.0.1. It ends with the program that has started it, however that ended: its
+standard input does. Its processes carry a token in their environment, so that any left over can be found afterwards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -122,11 +122,14 @@ class LocalNode:
 
     def up(self) -> None:
         """Start the node and wait for its ready line."""
-        up = self._command("up", "--listen", self.where, "--passphrase-file", str(self._passphrase), "--json")
+        up = self._command(
+            "up", "--listen", self.where, "--passphrase-file", str(self._passphrase), "--until-eof", "--json"
+        )
         command = [*self.prefix, *up, *self.options]
         self._process = subprocess.Popen(  # noqa: S603 - our own command
-            command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+            command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
         assert self._process.stdout is not None  # noqa: S101 - piped above
         line = self._process.stdout.readline()
         if not line:
@@ -159,6 +162,24 @@ class LocalNode:
                 self._process.kill()
                 self._process.communicate()
             self._process = None
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Within it, SIGTERM ends this program as Ctrl-C does: what it has begun is taken away. A second one is ignored.
+
+    Call in the main thread. :raises SystemExit: with the exit code that shells give for it.
+    """
+
+    def told(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    former = signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def left_over(token: str) -> list[int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
+import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 from uuid import UUID
 
 import typer
@@ -66,6 +68,9 @@ def up(
         typer.Option(help="HOST:PORT to begin with there; may be repeated.", envvar="SPRINGLINE_BOOTSTRAP"),
     ] = None,
     port_mapping: Annotated[bool, typer.Option(help="Ask the router for a port (extra 'nat').")] = True,
+    until_eof: Annotated[
+        bool, typer.Option("--until-eof", help="Stop when standard input ends: with the program that holds it open.")
+    ] = False,
     passphrase_file: PassphraseFile = None,
     json: Json = False,
 ) -> None:
@@ -87,6 +92,16 @@ def up(
             while not stop.is_set():
                 if node.wait(0.5):
                     raise LocalFault("the node's processes are lost", "start it again")
+                if until_eof and _is_at_end(sys.stdin):
+                    return
+
+
+def _is_at_end(stream: TextIO | None) -> bool:
+    """Whether all who could write to it have closed it or are gone. What they have written is thrown away."""
+    if stream is None:
+        return True
+    ready, _, _ = select.select([stream], [], [], 0)
+    return bool(ready) and not os.read(stream.fileno(), 4096)
 
 
 def _on_termination() -> threading.Event:
@@ -147,6 +162,7 @@ def events(
 def demo(json: Json = False) -> None:
     """See it work: two nodes on this machine, paired, talking, killed piece by piece, and back again."""
     from springline.cli.demo import run_demo
+    from springline.cli.local import ended_in_order
 
-    with failures_told():
+    with failures_told(), ended_in_order():
         raise typer.Exit(run_demo(as_json=json))

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from springline.bench.figures import Figure, median, not_measured, p95
+from springline.cli.local import TOKEN, left_over
+from springline.tests.nodes import eventually
 
 PATIENCE = 100.0
 
@@ -45,6 +51,47 @@ def test_figures_of_the_network_or_why_there_are_none() -> None:
     for name, figure in measured("cables").items():
         assert (figure["value"] is None) == bool(figure["why_not"]), name
         assert not figure["why_not"].startswith("it failed"), figure
+
+
+def tokens_below(pid: int) -> set[str]:
+    """By which the processes of the nodes that a process has started are found, even if that one is gone."""
+    found = set()
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.Error):
+            found.add(child.environ().get(TOKEN, ""))
+    return found - {""}
+
+
+def is_linked(token: str) -> bool:
+    """Of that node, the process of a link runs."""
+    names = []
+    for pid in left_over(token):
+        with contextlib.suppress(psutil.Error):
+            names += psutil.Process(pid).cmdline()[:1]
+    return any("connections." in name for name in names)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_it_however_it_is_ended(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "springline.bench", "--only=kills"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        tokens: set[str] = set()
+
+        def are_running() -> bool:
+            tokens.update(tokens_below(process.pid))
+            return sum(map(is_linked, tokens)) >= 2
+
+        try:
+            eventually(are_running, "its nodes run", PATIENCE)
+        finally:
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=PATIENCE)
+    eventually(lambda: not any(map(left_over, tokens)), "none is left over")
+    if number is signal.SIGTERM:
+        assert process.returncode == 128 + number, errors
+        assert not errors.strip()
+        assert not list(tmp_path.iterdir())
 
 
 def test_a_limit_is_met_or_missed_or_there_is_none() -> None:
