@@ -11,9 +11,10 @@ The work is done in a thread with a loop and an endpoint of its own, so that it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import replace
 from datetime import UTC, datetime
 from queue import SimpleQueue
@@ -75,7 +76,7 @@ _Answer = tuple[bool | None, str, str]
 """Whether it works, what was seen, what would help."""
 
 
-def examine(bus: str, device: DeviceStatus | None) -> Iterator[Check]:
+def examine(bus: str, device: DeviceStatus | None) -> Generator[Check, None, None]:
     """The checks of a running node: each twice, first as begun and then as done.
 
     :param bus: the node's bus directory. :param device: whose addresses to try; None: all devices, in brief.
@@ -99,7 +100,7 @@ def examine(bus: str, device: DeviceStatus | None) -> Iterator[Check]:
                 raise news
             yield news
     finally:
-        if thread.is_alive():
+        with contextlib.suppress(RuntimeError):  # its loop is closed: nothing is left to be cancelled
             loop.call_soon_threadsafe(_cancel_all, loop)
         thread.join()
 

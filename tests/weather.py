@@ -2,8 +2,8 @@
 
 The rule: it stands where a bad network would stand, between two real nodes, and changes no byte. What a lost packet is
 to IP is to TCP a pause, until it has been sent again; so ``loss`` is the chance that a chunk waits ``RESEND`` seconds,
-and all behind it. A blackhole takes everything and passes nothing on; the sender's kernel goes on acknowledging, as one
-in front of a sleeping router does. Chances are drawn from a seed.
+and all behind it. A blackhole takes everything and passes nothing on, the end of a connection included; the sender's
+kernel goes on acknowledging, as one in front of a sleeping router does. Chances are drawn from a seed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Weather:
     :param rate: bytes a second, each way; 0 for as many as come.
     :param loss: the chance of a chunk to be lost and sent again.
     :param deaf: nothing gets through to the target. :param mute: nothing comes back from it.
-    :param closed: whoever calls is cut off.
+    :param closed: whoever calls is cut off. :param span: bytes after which every connection is cut, again and again;
+        0 for never.
     """
 
     delay: float = 0.0
@@ -41,6 +42,11 @@ class Weather:
     deaf: bool = False
     mute: bool = False
     closed: bool = False
+    span: int = 0
+
+    def swallows(self, forth: bool) -> bool:
+        """Is nothing passed on that way?"""
+        return self.deaf if forth else self.mute
 
 
 @dataclass
@@ -56,9 +62,12 @@ class Proxy:
     weather: Weather = field(default_factory=Weather)
     passed: int = 0
     """Bytes passed on, both ways."""
+    cuts: int = 0
+    """How often connections were cut because of ``Weather.span``."""
 
     def __enter__(self) -> Proxy:
         self._random = random.Random(self.seed)
+        self._whole = 0
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._listener.setblocking(False)
@@ -135,13 +144,13 @@ class Proxy:
                 at, chunk = await wire.get()
                 await asyncio.sleep(at - self._loop.time())
                 await self._loop.sock_sendall(sink, chunk)
-                self.passed += len(chunk)
+                self._count(len(chunk))
 
         arriving = asyncio.ensure_future(arrive())
         try:
-            while chunk := await self._loop.sock_recv(source, CHUNK):
+            while chunk := await self._receive(source):
                 weather = self.weather
-                if weather.deaf if forth else weather.mute:
+                if weather.swallows(forth):
                     continue
                 pause = weather.delay + weather.jitter * self._random.random()
                 if self._random.random() < weather.loss:
@@ -149,10 +158,25 @@ class Proxy:
                 sending = len(chunk) / weather.rate if weather.rate else 0.0
                 due = max(due + sending, self._loop.time() + pause)
                 await wire.put((due, chunk))
+            while self.weather.swallows(forth):  # noqa: ASYNC110 - the weather is made in another thread
+                await asyncio.sleep(0.02)
             await asyncio.sleep(max(0.0, due - self._loop.time()))
         finally:
             arriving.cancel()
             await asyncio.gather(arriving, return_exceptions=True)
+
+    async def _receive(self, source: socket.socket) -> bytes:
+        with contextlib.suppress(ConnectionError):
+            return await self._loop.sock_recv(source, CHUNK)
+        return b""
+
+    def _count(self, size: int) -> None:
+        self.passed += size
+        self._whole += size
+        if 0 < self.weather.span <= self._whole:
+            self.cuts += 1
+            self._whole = 0
+            self._cut()
 
     def _cut(self) -> None:
         for pair in self._pairs:

@@ -38,7 +38,8 @@ print(json.dumps([Path(path).relative_to(root).as_posix() for path in opened]))
 
 @pytest.fixture
 def crowd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vault:
-    """A store with many devices."""
+    """A store with many devices, of none of which a record has been encoded by an earlier test."""
+    devices._encoded.cache_clear()
     monkeypatch.setattr(atomic, "calls", atomic.Calls(fsync=lambda _fd: None))
     vault = new_vault(tmp_path / "data")
     for number in range(1, MANY + 1):
