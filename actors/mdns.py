@@ -44,6 +44,7 @@ from springline.transport.address import Address
 from springline.transport.discovery import records, tags
 from springline.transport.discovery.agenda import LIFETIME, TICK, Agenda, Effort, Rounds
 from springline.transport.discovery.watch import Sighting, Wanted, Watch
+from springline.transport.late import imported
 
 if TYPE_CHECKING:
     from springline.transport.discovery.multicast import Multicast
@@ -214,13 +215,15 @@ class MdnsDiscovery(IoShell):
         return None
 
     async def _opened(self) -> Multicast:
-        from springline.transport.discovery.multicast import Multicast
-
         if self._medium is None:
+            await imported("springline.transport.discovery.multicast")
+            from springline.transport.discovery.multicast import Multicast
+
             where: Address = await self.ask(TRANSPORT, ListeningAt())
             medium = Multicast(self._hear)
             await medium.open(where.host)
             self._medium, self._trouble = medium, ""
+            self._effort = Effort(time.process_time(), self.loop.time())  # what the import took is nobody's flood
         elif self._moved:
             await self._medium.rescan()
         self._aloud = self._aloud or self._moved

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from springline.errors import Malformed, Misuse, Refused, SpringlineError, TimedOut
 from springline.transport.address import Address
+from springline.transport.late import imported
 from springline.transport.ports import http, ssdp
 from springline.transport.ports.keeping import LIFETIME, MOST_LIFETIME, Grant, Router
 
@@ -159,6 +160,7 @@ class Igd:
 
     async def _found(self) -> UpnpService:
         if self._service is None:
+            await imported(f"{LIBRARY}.client_factory")
             from async_upnp_client.client_factory import UpnpFactory
 
             url, host = await ssdp.find(self._router)
