@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from springline.cli.local import TOKEN, left_over
 from springline.transport.address import Address
@@ -22,10 +22,13 @@ ANYWHERE = Address("127.0.0.1", 0)
 
 
 @contextlib.contextmanager
-def table_node(*bootstrap: str, listen: Address = ANYWHERE) -> Iterator[Address]:
-    """``springline dht`` as a process; where it listens. Afterwards nothing of it is left."""
+def table_node(*bootstrap: str, listen: Address = ANYWHERE, prefix: Sequence[str] = ()) -> Iterator[Address]:
+    """``springline dht`` as a process; where it listens. Afterwards nothing of it is left.
+
+    :param prefix: what it is started by, e.g. in a network namespace.
+    """
     token = secrets.token_hex(8)
-    command = [sys.executable, "-m", "springline", "dht", "--listen", str(listen), "--json"]
+    command = [*prefix, sys.executable, "-m", "springline", "dht", "--listen", str(listen), "--json"]
     for address in bootstrap:
         command += ["--bootstrap", address]
     process = subprocess.Popen(command, env={**os.environ, TOKEN: token}, stdout=subprocess.PIPE, text=True)

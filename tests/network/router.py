@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from springline.tests.network.tools import nft, within
+from springline.tests.network.tools import ip, nft, within
 
 _FORGET = """
 import socket, struct
@@ -38,13 +38,19 @@ class Router:
         nft(
             self.namespace,
             "table ip nat { chain out { type nat hook postrouting priority 100; "
-            f"oifname outside meta l4proto tcp masquerade to :{ports}; }}; }}\n"
+            f"oifname outside meta l4proto {{ tcp, udp }} masquerade to :{ports}; }}; }}\n"
             "table inet wall {\n"
             "chain through { type filter hook forward priority 0; "
             "ct status dnat accept; ct state invalid drop; iifname outside ct state new drop; }\n"
             "chain in { type filter hook input priority 0; iifname outside meta l4proto tcp drop; }\n"
             "}\n",
         )
+
+    def move(self, address: str) -> None:
+        """Get another address outside, and begin anew with it."""
+        ip("-n", self.namespace, "address", "flush", "dev", self.outside)
+        ip("-n", self.namespace, "address", "add", f"{address}/24", "dev", self.outside)
+        within(self.namespace, sys.executable, "-c", _FORGET)
 
     def forget(self) -> None:
         """Be started anew: nothing is known of the connections that were open; callers appear at other ports."""
