@@ -193,7 +193,7 @@ class _Owner:
         if sys.platform not in ("linux", "darwin"):
             raise LocalFault(f"springline does not run on {sys.platform}", "use Linux or macOS")
         self.layout.prepare()
-        self._lock = os.open(self.layout.run / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock = self._open_lock()
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -201,6 +201,14 @@ class _Owner:
         self._directory = self._bus_directory()
         turn_over(self._directory)
         self._system = bus.start_system(self._directory)
+
+    def _open_lock(self) -> int:
+        path = self.layout.run / "lock"
+        try:
+            return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise LocalFault(f"can't use {path}: {why}", "check who owns it") from None
 
     def _bus_directory(self) -> str:
         """A fresh private directory with a short path, reached through the link ``run/bus``.

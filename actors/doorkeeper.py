@@ -166,7 +166,12 @@ class Doorkeeper:
     # -- with whoever has the words ----------------------------------------------------------------------------------
 
     def begin_pairing(self, message: BeginPairing) -> int:
-        """A handshake for the Pairing actor; its handle."""
+        """A handshake for the Pairing actor; its handle. :raises LocalFault: what comes of it could not be stored.
+
+        The inviter stores first, and a joiner that then can't would be taken for paired. So it is seen before anything
+        is said, and the words stay good.
+        """
+        self._vault.rehearse_pairing()
         make = Handshake.initiate if message.initiator else Handshake.respond
         return self._keep(_Open(make(PAIR, self._vault.identity.static_private, psk=message.psk), None))
 

@@ -53,7 +53,8 @@ def failures_told() -> Iterator[None]:
         sys.stderr.close()  # whoever read our output has had enough
         raise typer.Exit(0) from None
     except OSError as error:  # what the system says of a path that nobody could use
-        err.print(f"[red]springline:[/] {escape((error.strerror or str(error)).lower())}", soft_wrap=True)
+        where = f"{error.filename}: " if error.filename else ""
+        err.print(f"[red]springline:[/] {escape(where + (error.strerror or str(error)).lower())}", soft_wrap=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -89,6 +89,25 @@ def write(path: Path, data: bytes, *, keep: bool = True) -> None:
         raise LocalFault(f"can't write {path.name}: {_why(error)}", "nothing was lost") from None
 
 
+def rehearse(folder: Path, size: int) -> None:
+    """Find out whether there is room for so many bytes in a folder: they are written, and removed again.
+
+    :raises StorageFull: no room. :raises LocalFault: the system refused.
+    """
+    temporary = folder / f"room{TEMPORARY}{secrets.token_hex(4)}"
+    try:
+        make_folder(folder)
+        try:
+            _write_new(temporary, bytes(size))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                calls.unlink(temporary)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull("there is no room on the disk", "free some space; nothing was lost") from None
+        raise LocalFault(f"can't write to {folder.name}: {_why(error)}", "nothing was lost") from None
+
+
 def publish(path: Path, data: bytes, *, replace: bool) -> None:
     """A file for the user, whole or not there, readable by its owner alone; in a folder that exists.
 

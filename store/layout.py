@@ -52,7 +52,16 @@ class Layout:
                 folder.chmod(0o700)
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            raise LocalFault(f"can't use {self.root} as data directory: {why}", "choose another --data-dir") from None
+            mend = "check who owns it, and whether its disk may be written"
+            hint = mend if self._is_used() else "choose another --data-dir"
+            raise LocalFault(f"can't use {self.root} as data directory: {why}", hint) from None
+
+    def _is_used(self) -> bool:
+        """Whether there is an identity, as far as can be seen."""
+        try:
+            return self.device.exists()
+        except OSError:
+            return False
 
     def identity(self, device: UUID) -> Path:
         """The sealed identity of this device."""

@@ -33,6 +33,9 @@ KEYS = "session_keys"
 PREFERENCES = "preferences"
 IDENTITY = "identity"
 
+ROOM_FOR_ONE = 32 << 10
+"""Bytes that one more device takes beside the identity's file: its folder, its files, each a block or two."""
+
 Parsed = TypeVar("Parsed")
 
 
@@ -164,6 +167,10 @@ class Vault:
             self._files.undo(peer, KEYS)
             raise
         return record
+
+    def rehearse_pairing(self) -> None:
+        """See whether :meth:`pair` would find room. :raises LocalFault: it would not."""
+        atomic.rehearse(self.layout.connections, len(self._sealed(self._state, self.lock)) + ROOM_FOR_ONE)
 
     def _preferences_to_begin_with(self, info: DeviceInfo) -> ConnectionConfig:
         kept = _unless_damaged(lambda: self._files.read(info.device_id, PREFERENCES, preferences.decode))

@@ -125,6 +125,16 @@ def test_a_failure_anywhere_is_one_clear_error_and_leaves_the_old_state(tmp_path
     assert failed >= 5  # write, fsync, link, rename, rename, fsync of the folder
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_rehearsal_tells_what_a_write_would_and_leaves_nothing(tmp_path: Path, number: int) -> None:
+    expected = StorageFull if number in (errno.ENOSPC, errno.EDQUOT) else LocalFault
+    atomic.rehearse(tmp_path, 10_000)
+    for count in range(3):  # create, write, fsync
+        with pytest.raises(expected):
+            interrupted(lambda: atomic.rehearse(tmp_path, 10_000), count, fails(number))
+    assert files(tmp_path) == {}
+
+
 def test_undo_brings_the_former_version_back(tmp_path: Path) -> None:
     path = tmp_path / "file"
     atomic.write(path, b"one")
