@@ -33,6 +33,7 @@ folder, name, passphrase, strength = sys.argv[1:]
 Node.create(folder, name, Path(passphrase).read_bytes().strip(), Strength[strength])
 """
 STOP_PATIENCE = 30.0
+COMMAND_PATIENCE = 120.0
 QUIET = ("--no-mdns", "--no-dht", "--no-port-mapping")
 """Options of a node that looks for nobody: whom it knows it reaches."""
 
@@ -99,13 +100,23 @@ class LocalNode:
 
     def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command on this node's data directory."""
-        return subprocess.run(  # noqa: S603 - our own command, our own arguments
-            self._command(*arguments), env=self.environment, input=text, capture_output=True, text=True, timeout=120,
-            check=False,
-        )  # fmt: skip
+        return self._finish(self._command(*arguments), text)
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "springline", *arguments, "--data-dir", str(self.folder)]
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=self.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)  # noqa: S603 - our own command
+
+    def _finish(self, command: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:
+        with self._start(command) as process:
+            try:
+                output, errors = process.communicate(text, timeout=COMMAND_PATIENCE)
+            except BaseException:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
     def init(self) -> None:
         """Make the identity."""
@@ -113,10 +124,9 @@ class LocalNode:
         fd = os.open(self._passphrase, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(fd, "w") as file:
             file.write(f"{self.passphrase}\n")
-        made = subprocess.run(  # noqa: S603 - our own command
-            [sys.executable, "-c", _CREATE, str(self.folder), self.name, str(self._passphrase), self._strength.name],
-            env=self.environment, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        made = self._finish(
+            [sys.executable, "-c", _CREATE, str(self.folder), self.name, str(self._passphrase), self._strength.name]
+        )
         if made.returncode != 0:
             raise LocalFault(f"{self.name} could not be made: {made.stderr.strip()}")
 
@@ -125,11 +135,7 @@ class LocalNode:
         up = self._command(
             "up", "--listen", self.where, "--passphrase-file", str(self._passphrase), "--until-eof", "--json"
         )
-        command = [*self.prefix, *up, *self.options]
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
-            command, env=self.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True,
-        )  # fmt: skip
+        self._process = self._start([*self.prefix, *up, *self.options])
         assert self._process.stdout is not None  # noqa: S101 - piped above
         line = self._process.stdout.readline()
         if not line:

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
-from springline.cli.local import LocalNode, left_over
+from springline.cli.local import left_over
 from springline.control import Control
 from springline.errors import SpringlineError
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.envelope import Strength
-from springline.tests.nodes import echo, eventually
+from springline.tests.nodes import QuickNode, echo, eventually
 
 
 class Company:
@@ -23,7 +23,7 @@ class Company:
 
     def __init__(self, folder: Path, token: str, names: tuple[str, ...]) -> None:
         self.folder = folder
-        self.nodes = {name: LocalNode(folder / name, name, token, Strength.MINIMAL) for name in names}
+        self.nodes = {name: QuickNode(folder / name, name, token, Strength.MINIMAL) for name in names}
         self.ids: dict[str, UUID] = {}
 
     def up(self, name: str) -> None:

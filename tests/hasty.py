@@ -16,10 +16,10 @@ from springline.actors.connection import ConnectionArgs, DeviceConnection
 from springline.actors.messages import LinkWanted
 from springline.actors.shell import Sender
 from springline.cli import main
-from springline.cli.local import LocalNode
 from springline.store.devices import TrustLevel
 from springline.store.envelope import Strength
 from springline.supervisors import connections
+from springline.tests.nodes import QuickNode
 from springline.transport.refresh import RefreshLimits
 
 LIMITS = RefreshLimits(age=0.05, size=1 << 20, end=60.0, retry=0.05)
@@ -27,7 +27,7 @@ DEAF = "SPRINGLINE_DEAF"
 REFRESHED, HINDERED = "springline.refresh: keys refreshed", "springline.refresh: the keys are not refreshed yet"
 
 
-class HastyNode(LocalNode):
+class HastyNode(QuickNode):
     """A node that says in its log when it has refreshed keys."""
 
     def __init__(

@@ -6,9 +6,10 @@ import contextlib
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from springline.control import Control
 from springline.errors import SpringlineError
 from springline.protocols.message import Custom
 from springline.store.envelope import Strength
+from springline.tests import forked
 
 PATIENCE = 30.0
 
@@ -36,10 +38,17 @@ def eventually(holds: Callable[[], object], what: str, patience: float = PATIENC
     raise AssertionError(f"not after {patience:g} s: {what} (last: {last!r})")
 
 
+class QuickNode(LocalNode):
+    """A node whose processes need not import anything, see ``tests/forked.py``."""
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[str]:
+        return forked.start(command, self.environment)
+
+
 class Pair:
     """blue and red, paired and connected."""
 
-    def __init__(self, folder: Path, token: str, make: type[LocalNode] = LocalNode) -> None:
+    def __init__(self, folder: Path, token: str, make: type[LocalNode] = QuickNode) -> None:
         self.folder = folder
         self.blue = make(folder / "blue", "blue", token, Strength.MINIMAL)
         self.red = make(folder / "red", "red", token, Strength.MINIMAL)
@@ -87,7 +96,7 @@ def pid_of(node: Control, actor: str) -> int | None:
 
 
 @contextlib.contextmanager
-def paired(make: type[LocalNode] = LocalNode) -> Iterator[Pair]:
+def paired(make: type[LocalNode] = QuickNode) -> Iterator[Pair]:
     """A running pair; afterwards nothing of it is left. :param make: what kind of nodes."""
     token = secrets.token_hex(8)
     folder = Path(tempfile.mkdtemp(prefix="springline-test-"))

@@ -11,11 +11,12 @@ from springline.control import Control
 from springline.store import opening
 from springline.store.layout import Layout
 from springline.store.vault import Vault
+from springline.tests.nodes import QuickNode
 
 BY_MDNS = ("--no-dht", "--no-port-mapping")
 
 
-class MdnsNode(LocalNode):
+class MdnsNode(QuickNode):
     """It looks on the local network only."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from springline.actors.finding import DHT, Health, HowItGoes
-from springline.cli.local import LocalNode, left_over
+from springline.cli.local import left_over
 from springline.store.envelope import Strength
-from springline.tests.nodes import echo, eventually, pid_of
+from springline.tests.nodes import QuickNode, echo, eventually, pid_of
 from springline.tests.tables import Stranger, table_node
 from springline.transport.address import Address
 
@@ -26,7 +26,7 @@ LONG = 60.0
 pytestmark = pytest.mark.timeout(300)
 
 
-class Node(LocalNode):
+class Node(QuickNode):
     """Finds others by the table only, and is somewhere else each time it is started."""
 
     def up(self) -> None:

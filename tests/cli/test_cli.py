@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from springline.cli.local import LocalNode, left_over
 from springline.store.envelope import Strength
-from springline.tests.nodes import Pair, eventually, paired, pid_of
+from springline.tests.nodes import Pair, QuickNode, eventually, paired, pid_of
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def pair() -> Iterator[Pair]:
 @pytest.fixture
 def lone() -> Iterator[LocalNode]:
     folder = Path(tempfile.mkdtemp(prefix="springline-test-"))
-    node = LocalNode(folder / "lone", "lone", secrets.token_hex(8), Strength.MINIMAL)
+    node = QuickNode(folder / "lone", "lone", secrets.token_hex(8), Strength.MINIMAL)
     node.init()
     yield node
     node.down()
@@ -167,7 +167,7 @@ def test_wrong_passphrase(lone: LocalNode, tmp_path: Path) -> None:
 
 
 def test_no_identity_and_no_node(tmp_path: Path) -> None:
-    node = LocalNode(tmp_path, "none", secrets.token_hex(8))
+    node = QuickNode(tmp_path, "none", secrets.token_hex(8))
     assert "springline init" in bad(node, 2, "up")
     for command in ("status", "devices", "invite", "events"):
         assert "springline up" in bad(node, 1, command)
@@ -219,6 +219,6 @@ def test_who_listens_hears_that_the_node_has_stopped(lone: LocalNode) -> None:
 
 
 def test_misuse() -> None:
-    node = LocalNode(Path("/nonexistent"), "none", "x")
+    node = QuickNode(Path("/nonexistent"), "none", "x")
     for arguments in (["message", "red"], ["nonsense"], ["up", "--no-such-option"]):
         assert node.run(*arguments).returncode == 2

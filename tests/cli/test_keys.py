@@ -24,14 +24,14 @@ from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.tests.cli.test_cli import bad, good
 from springline.tests.cli.test_passphrase import Memory
-from springline.tests.nodes import Pair, eventually, paired, pid_of, rotated
+from springline.tests.nodes import Pair, QuickNode, eventually, paired, pid_of, rotated
 from springline.tests.store.test_seed import with_content
 
 
 @pytest.fixture
 def lone() -> Iterator[LocalNode]:
     folder = Path(tempfile.mkdtemp(prefix="springline-test-"))
-    node = LocalNode(folder / "lone", "lone", secrets.token_hex(8), Strength.MINIMAL)
+    node = QuickNode(folder / "lone", "lone", secrets.token_hex(8), Strength.MINIMAL)
     node.init()
     yield node
     node.down()
@@ -95,7 +95,7 @@ def test_links_stay_up_meanwhile(pair: Pair) -> None:
 
 def test_no_passphrase_is_a_stated_choice(lone: LocalNode) -> None:
     folder = lone.folder.with_name("open")
-    node = LocalNode(folder, "open", lone.environment["SPRINGLINE_TOKEN"])
+    node = QuickNode(folder, "open", lone.environment["SPRINGLINE_TOKEN"])
     made = node.run("init", "--name", "open", "--no-passphrase", "--json")
     assert made.returncode == 0
     assert json.loads(made.stdout)["device"]["name"] == "open"
@@ -119,12 +119,12 @@ def test_no_passphrase_is_a_stated_choice(lone: LocalNode) -> None:
 def test_an_empty_passphrase_is_none_of_both(lone: LocalNode) -> None:
     empty = secret_file(lone.folder / "empty", "")
     assert "empty" in bad(lone, 2, "passphrase", "change", *present(lone), "--new-passphrase-file", empty)
-    fresh = LocalNode(lone.folder.with_name("fresh"), "fresh", "x")
+    fresh = QuickNode(lone.folder.with_name("fresh"), "fresh", "x")
     assert "empty" in bad(fresh, 2, "init", "--passphrase-file", empty)
 
 
 def test_there_has_to_be_a_store(tmp_path: Path) -> None:
-    node = LocalNode(tmp_path / "none", "none", "x")
+    node = QuickNode(tmp_path / "none", "none", "x")
     for arguments in (["passphrase", "change"], ["passphrase", "keep"], ["passphrase", "forget"], ["export", "x"]):
         assert "springline init" in bad(node, 2, *arguments)
     assert not (tmp_path / "none").exists()
@@ -176,7 +176,7 @@ def test_what_is_wrong_with_an_export_is_told(lone: LocalNode, tmp_path: Path) -
     good(lone, *export, *present(lone), "--force")
     assert moved.read_bytes() != sealed
     assert list(tmp_path.iterdir()) == [way_ for way_ in tmp_path.iterdir() if way_ in (moved, Path(way))]
-    fresh = LocalNode(tmp_path / "fresh", "fresh", lone.environment["SPRINGLINE_TOKEN"])
+    fresh = QuickNode(tmp_path / "fresh", "fresh", lone.environment["SPRINGLINE_TOKEN"])
     take = ("import", str(moved), *present(lone))
     assert "exported with" in bad(fresh, 1, *take, "--export-passphrase-file", str(lone.folder / "passphrase"))
     for content, said in (
@@ -195,7 +195,7 @@ def test_what_is_wrong_with_an_export_is_told(lone: LocalNode, tmp_path: Path) -
 def test_a_file_of_the_former_format_is_begun_anew_from(tmp_path: Path, lone: LocalNode) -> None:
     moved, way = tmp_path / "former.json", secret_file(tmp_path / "way", "the former passphrase")
     moved.write_bytes(with_content())
-    fresh = LocalNode(tmp_path / "fresh", "fresh", lone.environment["SPRINGLINE_TOKEN"])
+    fresh = QuickNode(tmp_path / "fresh", "fresh", lone.environment["SPRINGLINE_TOKEN"])
     take = ("import", str(moved), "--seed", *present(lone), "--export-passphrase-file")
     assert "or the file is damaged" in bad(fresh, 1, *take, str(lone.folder / "passphrase"))
     assert good(fresh, *take, way)["device"]["name"] == "old anchor"

@@ -12,12 +12,12 @@ from pathlib import Path
 from springline.actors.endpoint import Client
 from springline.actors.finding import MDNS, Seek
 from springline.actors.names import register, unregister
-from springline.cli.local import LocalNode, left_over
+from springline.cli.local import left_over
 from springline.store import opening
 from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.supervisors.connections import AT_ONCE
-from springline.tests.nodes import PATIENCE, eventually, paired, pid_of
+from springline.tests.nodes import PATIENCE, QuickNode, eventually, paired, pid_of
 from springline.tests.store.cast import LATER, ONE, info, pair
 
 
@@ -52,7 +52,7 @@ def test_a_reborn_manager_tells_the_finders_whom_to_seek_even_if_it_is_nobody() 
 def test_more_devices_than_start_at_once_all_get_their_process() -> None:
     many = 2 * AT_ONCE + 3
     token, folder = secrets.token_hex(8), Path(tempfile.mkdtemp(prefix="springline-test-"))
-    node = LocalNode(folder, "hub", token, Strength.MINIMAL)
+    node = QuickNode(folder, "hub", token, Strength.MINIMAL)
     try:
         node.init()
         vault = opening.unlock(Layout(folder), node.passphrase.encode())

@@ -20,7 +20,7 @@ import pytest
 
 from springline.actors.inviting import Invitation
 from springline.actors.messages import PAIRING
-from springline.cli.local import LocalNode, left_over
+from springline.cli.local import left_over
 from springline.control import Control
 from springline.errors import Misuse, PairingFailed, SpringlineError
 from springline.events import PairingEnded, PairingProgress, PairingStage
@@ -33,7 +33,7 @@ from springline.protocols.pairing.watching import ConfirmPairing, FollowPairing
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.envelope import Strength
 from springline.tests.hostile import Mallory, close_all
-from springline.tests.nodes import PATIENCE, eventually, pid_of
+from springline.tests.nodes import PATIENCE, QuickNode, eventually, pid_of
 from springline.transport.address import Address
 
 HURRY = """
@@ -44,7 +44,7 @@ main()
 """
 
 
-class HastyNode(LocalNode):
+class HastyNode(QuickNode):
     """A node whose people have less time. :param hurry: Python that says so, before it starts."""
 
     hurry = ""
