@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from blake3 import blake3
 
 from springline.cli.local import LocalNode, left_over
 from springline.store.envelope import Strength
+from springline.tests import forked
 from springline.tests.nodes import Pair, QuickNode, eventually, paired, pid_of
 
 
@@ -73,12 +73,7 @@ def test_devices_and_status(pair: Pair) -> None:
 
 
 def test_a_message_is_an_event_on_the_other_side(pair: Pair) -> None:
-    listening = subprocess.Popen(
-        pair.red._command("events", "--json", "--count", "1"),
-        env=pair.red.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    listening = forked.start(pair.red._command("events", "--json", "--count", "1"), pair.red.environment)
     try:
         while listening.poll() is None:  # until the listener is subscribed, messages pass it by
             assert good(pair.blue, "message", "red", "hello there")["delivered"] is True
@@ -202,9 +197,7 @@ def test_a_damaged_identity_is_told(lone: LocalNode) -> None:
 
 def test_who_listens_hears_that_the_node_has_stopped(lone: LocalNode) -> None:
     lone.up()
-    pipe = subprocess.PIPE
-    command = lone._command("events", "--json")
-    with subprocess.Popen(command, env=lone.environment, stdout=pipe, stderr=pipe, text=True) as listening:
+    with forked.start(lone._command("events", "--json"), lone.environment) as listening:
         subscribers = lone.folder / "run" / "bus" / "subscribers.json"
         eventually(lambda: f"/{listening.pid}." in subscribers.read_text(), "it has subscribed")
         root = pid_of(lone.control, "node")

@@ -20,6 +20,7 @@ import typer
 
 from springline.cli.app import app
 from springline.cli.local import LocalNode
+from springline.tests import forked
 from springline.tests.cli.test_cli import bad, good
 from springline.tests.nodes import PATIENCE, Pair, eventually, paired
 
@@ -151,11 +152,13 @@ def test_events_are_one_object_a_line(pair: Pair) -> None:
 
 
 @contextlib.contextmanager
-def begun(node: LocalNode, *arguments: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
+def begun(node: LocalNode, *arguments: str, stdout: int | None = None) -> Iterator[subprocess.Popen[str]]:
     """A command that runs on; afterwards it is gone."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        node._command(*arguments), env=node.environment, stdout=stdout, stderr=pipe, text=True
+    command, pipe = node._command(*arguments), subprocess.PIPE
+    with (
+        forked.start(command, node.environment)
+        if stdout is None
+        else subprocess.Popen(command, env=node.environment, stdout=stdout, stderr=pipe, text=True)
     ) as running:
         try:
             yield running

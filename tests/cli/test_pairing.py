@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from springline.cli.local import LocalNode
+from springline.tests import forked
 from springline.tests.cli.test_qr import read
 from springline.tests.nodes import PATIENCE, Pair, eventually, paired, pid_of
 
@@ -30,10 +31,7 @@ def pair() -> Iterator[Pair]:
 
 def begin(node: LocalNode, *arguments: str) -> subprocess.Popen[str]:
     """A command that runs on, its input, output and errors piped."""
-    pipe = subprocess.PIPE
-    return subprocess.Popen(
-        node._command(*arguments), env=node.environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    )
+    return forked.start(node._command(*arguments), node.environment)
 
 
 def invitation_in(path: Path) -> dict[str, str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from springline.store.devices import TrustLevel
+from springline.tests import forked
 from springline.tests.cli.test_cli import bad, good
 from springline.tests.company import Company, company
-from springline.tests.nodes import eventually
+from springline.tests.nodes import QuickNode, eventually
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,7 @@ def test_a_file_of_a_verified_device_is_approved_or_denied(them: Company, answer
     assert "Nothing waits" in bert.run("approve").stdout
     path = them.folder / f"for {'-'.join(answer)}.bin"
     path.write_bytes(os.urandom(1234))
-    command = anna._command("send", "bert", str(path))
-    sending = subprocess.Popen(command, env=anna.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    sending = forked.start(anna._command("send", "bert", str(path)), anna.environment)
     try:
         eventually(bert.control.approvals, "it waits")
         (one,) = good(bert, "approve")
@@ -100,8 +99,8 @@ def test_revoke_tells_who_knows(them: Company) -> None:
     assert them.trust("anna", "carl") is TrustLevel.REVOKED
 
 
-def test_help_needs_no_node() -> None:
+def test_help_needs_no_node(tmp_path: Path) -> None:
     for command in ("trust", "revoke", "approve"):
-        done = subprocess.run([sys.executable, "-m", "springline", command, "--help"], capture_output=True, text=True)
+        done = QuickNode(tmp_path, "none", "x").run(command, "--help")
         assert done.returncode == 0
         assert "--json" in done.stdout

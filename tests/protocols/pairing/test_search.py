@@ -116,6 +116,9 @@ class Joining:
         except SpringlineError as error:
             self.outcome.append(error)
 
+    def await_search(self) -> None:
+        eventually(lambda: PairingStage.SEARCHING in [seen.stage for seen in self.ui.seen], "it is looked for")
+
     def ended(self) -> Any:
         self._thread.join()
         return self.outcome[0]
@@ -132,6 +135,7 @@ def test_words_are_enough_and_a_finder_may_be_killed_meanwhile(two: tuple[Contro
     invitation = red.invite()
     kill(red, MDNS)
     joining = Joining(blue, invitation.words)
+    joining.await_search()
     kill(blue, MDNS)
     device = joining.ended()
     assert isinstance(device, PairedDevice)
@@ -143,7 +147,7 @@ def test_a_killed_pairing_is_told(two: tuple[Control, Control]) -> None:
     _, blue = two
     words = words_of(os.urandom(16))
     joining = Joining(blue, words)
-    eventually(lambda: PairingStage.SEARCHING in [seen.stage for seen in joining.ui.seen], "it is looked for")
+    joining.await_search()
     kill(blue, PAIRING)
     assert "restarted" in joining.ended().message
 
