@@ -104,11 +104,11 @@ class Forked(subprocess.Popen[str]):
 
     def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
         """Write, close, read to the end, and wait. :param input: less than a pipe holds."""
-        assert self.stdin is not None
         end = None if timeout is None else time.monotonic() + timeout
-        for say in (functools.partial(self.stdin.write, input or ""), self.stdin.close):
-            with contextlib.suppress(BrokenPipeError):
-                say()
+        if self.stdin is not None:
+            for say in (functools.partial(self.stdin.write, input or ""), self.stdin.close):
+                with contextlib.suppress(BrokenPipeError):
+                    say()
         output, errors = self._read(end)
         self.wait(_left(end))
         return output, errors
