@@ -34,9 +34,9 @@ from springline.actors.messages import (
     WhichDoorbells,
 )
 from springline.actors.shell import LATER, IoShell, Sender, receives
-from springline.errors import Lost, Malformed, Misuse, PairingFailed, Refused, SpringlineError, TimedOut, Unreachable
+from springline.errors import Misuse, PairingFailed, Refused, SpringlineError, Unreachable
 from springline.events import DevicePaired, PairingStage
-from springline.protocols.pairing import uri
+from springline.protocols.pairing import reasons, uri
 from springline.protocols.pairing.conversation import Conversation
 from springline.protocols.pairing.exchange import Role
 from springline.protocols.pairing.failures import Failures
@@ -133,7 +133,8 @@ class Pairing(IoShell):
                 continue
             if one is not None:
                 self._invitations = self._invitations.use(doorbell)
-            self._end_host(doorbell, _why_over(one, host, now))
+            expired = now >= host.invited.expires_at
+            self._end_host(doorbell, reasons.why_over(expired=expired, closed=one is None))
         shut = self._failures.shut_for(self.loop.time()) > 0
         self.tell(TRANSPORT, Doorbells(() if shut else self._invitations.doorbells))
         self._tell_finders()
@@ -178,7 +179,7 @@ class Pairing(IoShell):
             conversation = Conversation(self.ask, host.watched, keys, sock, knock.remote)
             device = await conversation.host(knock.frame, believed)
         except (SpringlineError, OSError) as error:
-            told = _told(error, host.watched)
+            told = reasons.told(error, met=host.watched.peer.device_id is not None)
             log.warning("a pairing from %s came to nothing: %s", knock.remote.host, told)
             self._failed(host.watched, f"a caller from {knock.remote.host}: {told.message}")
             if inside:
@@ -218,11 +219,11 @@ class Pairing(IoShell):
         try:
             device = await self._reach(watched, keys, addresses, search)
         except _InVain as vain:
-            told = _told(vain.error, watched)
+            told = reasons.told_of(vain.address, vain.error, met=watched.peer.device_id is not None)
             self._failed(watched, f"joining at {vain.address.host}: {told.message}")
             watched.end(error=told)
         except SpringlineError as error:
-            watched.end(error=error)  # nobody there: no words were tried
+            watched.end(error=reasons.unreached(error))
         else:
             self._paired(device)
             watched.end(device)
@@ -293,7 +294,7 @@ class Pairing(IoShell):
                         last = error.message
                     limit.reschedule(end)
         except TimeoutError:
-            raise _not_found(last) from None
+            raise reasons.not_found(SEARCH, last) from None
 
     @receives(FoundInviter)
     def found_inviter(self, message: FoundInviter, sender: Sender) -> None:
@@ -353,38 +354,3 @@ class Pairing(IoShell):
 
     def _audit(self, kind: str, device: UUID | None, detail: str) -> None:
         self.tell(KEYSTORE, Audit(kind, device, detail))
-
-
-def _not_found(last: str) -> PairingFailed:
-    """What to do about it. :param last: what went wrong where it was said to be."""
-    elsewhere = "use the URI it shows, or --address HOST:PORT"
-    if last:
-        return PairingFailed(f"whoever gave these words was found, and not reached ({last})", elsewhere)
-    return PairingFailed(
-        f"nobody who gave these words was found in {SEARCH:.0f} s",
-        f"are they right, and is 'springline invite' open there, on the same network? If not, {elsewhere}",
-    )
-
-
-def _why_over(one: OpenInvitation | None, host: _Host, now: float) -> PairingFailed:
-    """Why nobody has come by that invitation."""
-    if now >= host.invited.expires_at:
-        return PairingFailed("the invitation has expired", "ask for a new one")
-    if one is None:
-        return PairingFailed("the invitation was closed by newer ones", "ask for a new one")
-    return PairingFailed("none of those who called came through", "ask for a new invitation; its words are void")
-
-
-def _told(error: Exception, watched: Watched) -> SpringlineError:
-    """What a user makes of it."""
-    if isinstance(error, (Malformed, Misuse)):
-        return PairingFailed(f"the other device said what it may not: {error.message}")
-    if isinstance(error, Lost):
-        return PairingFailed("a part of this node was restarted meanwhile", "try again with new words")
-    if isinstance(error, SpringlineError):
-        return error
-    if isinstance(error, TimeoutError):
-        return TimedOut("the other device gave no answer in time")
-    if watched.peer.device_id is not None:
-        return PairingFailed("the other device has hung up", "try again with new words")
-    return PairingFailed("the other device gave no answer", "are the words right, and still good?")

@@ -30,15 +30,12 @@ from springline.protocols.pairing.watching import Peer, Watched
 from springline.store.devices import PairedDevice
 from springline.store.identity import DeviceInfo
 from springline.transport.address import Address
-from springline.transport.handshaking import read_frame, send_frame
+from springline.transport.handshaking import read_answer, read_frame, send_frame
 from springline.transport.noise import SECOND_FRAME, THIRD_FRAME, mac1
 from springline.transport.session import Session
 
 DEADLINE = 20.0
 """Seconds for what the two devices say to each other, before their users are asked and again afterwards."""
-
-ANSWER = 5.0
-"""Seconds for whoever was called to answer at all."""
 
 DECISION = 120.0
 """Seconds for a user to compare and answer."""
@@ -113,15 +110,14 @@ class Conversation:
             return device
 
     async def visit(self) -> PairedDevice:
-        """The joiner's side."""
+        """The joiner's side. :raises Foreign, HungUp, Mute: whoever was called is not who knows the words."""
         async with self._in_time():
             handle: int = await self._ask(KEYSTORE, BeginPairing(initiator=True, psk=self._keys.psk))
             said = Offer()
             stepped: PairingStepped = await self._ask(KEYSTORE, PairingStep(handle, None, said.encode()))
             knock = stepped.message or b""
             await send_frame(self._sock, mac1(self._keys.doorbell, knock) + knock)
-            async with asyncio.timeout(ANSWER):
-                answer = await read_frame(self._sock, SECOND_FRAME)
+            answer = await read_answer(self._sock, SECOND_FRAME)
             last: PairingStepped = await self._ask(KEYSTORE, PairingStep(handle, answer))
             self.answered = True
             theirs = offer.decode_untrusted(last.content, committed=True)

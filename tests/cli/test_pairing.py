@@ -8,10 +8,12 @@ import os
 import pty
 import re
 import signal
+import socket
 import stat
 import struct
 import subprocess
 import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +185,30 @@ def test_a_terminal_without_a_code(pair: Pair) -> None:
     plain = Terminal(pair.red, "invite", "--no-qr")
     assert plain.end() == 0
     assert "▀" not in plain.shown
+
+
+@pytest.mark.parametrize(
+    ("banner", "told"), [(b"SSH-2.0-OpenSSH_9.6\r\n", "looks like SSH"), (b"", "gave no answer"), (None, "refused")]
+)
+def test_an_address_that_is_not_the_inviters_is_told_with_what_to_do(
+    pair: Pair, banner: bytes | None, told: str
+) -> None:
+    words = pair.red.control.invite().words
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{listening.getsockname()[1]}"
+
+        def answer() -> None:
+            caller, _ = listening.accept()
+            with caller:
+                caller.sendall(banner or b"")
+
+        if banner is not None:
+            listening.listen()
+            threading.Thread(target=answer, daemon=True).start()
+        done = pair.blue.run("join", "--address", where, text=words)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    for part in (where, told, "'springline status' on the inviting device"):
+        assert part in done.stderr
+    assert pair.blue.run("join", "--address", pair.red.listen, text=words).returncode == 0, "the words are still good"
