@@ -175,7 +175,7 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
 
     def tell(self, target: str, message: object) -> None:
         """Send ``message`` to a registered name or a bus path."""
-        self.send(bus.address(target, self.bus_directory), message)
+        bus.tell(self, target, message)
 
     def ask(self, target: str, body: object, then: Then, timeout: float = 5.0) -> None:
         """Ask an actor; ``then`` gets the answer.
@@ -246,7 +246,7 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
             case ActorSystemMessage():
                 self._engine(message)
             case Ping(seq=seq):
-                self.send(address, Pong(self.name, self.generation, seq))
+                self.tell(bus.path_of(address), Pong(self.name, self.generation, seq))
             case Start():
                 self._adopt(message, self.bus_directory)
                 if self.start(message.args) is not LATER:
