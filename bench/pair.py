@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 from springline.bench.figures import Figure, median, p95
-from springline.bench.sitting import Sitting, connected, seconds_until
+from springline.bench.sitting import SETTLED, Sitting, connected, seconds_until
 from springline.cli.demo import connect_time, kill_and_wait, round_trip_times
 from springline.control import Control
 from springline.tests.nodes import echo
@@ -18,18 +18,27 @@ from springline.tests.nodes import echo
 SPACING = 0.5
 """Seconds between two kills: faster ones are a crash loop, which the supervisor slows down on purpose."""
 
-SETTLED = 4.0
-"""Seconds that a session lives before it ends on purpose: its keys have been rotated by then."""
-
 FILE_MIB, QUICK_MIB = 512, 8
 
 
 def measure_connecting(sitting: Sitting) -> Iterator[Figure]:
-    """From the word to the session."""
+    """From the word to the session: by the link's own clock, and as whoever has said the word sees it."""
     blue, red = sitting.pair()
     them = red.control.whoami().device_id
-    taken = [connect_time(blue.control, them) for _ in sitting.times(40, 3, "dial and handshake")]
-    yield median("connect", "dial and handshake", taken, "ms", most=10)
+    seen, inside = [], []
+    for _ in sitting.times(40, 3, "dial and handshake"):
+        seen.append(connect_time(blue.control, them))
+        inside.append(_dialled_for(blue.control, them))
+    yield median("connect", "dial and handshake", inside, "ms", most=10)
+    yield median("connect_seen", "dial and handshake, asked for and told of", seen, "ms")
+
+
+def _dialled_for(node: Control, device: UUID) -> float:
+    """Milliseconds between the last time that the link was to be connected and that it was."""
+    told = node.why(device).entries
+    up = max(number for number, entry in enumerate(told) if entry.after == "Connected" != entry.before)
+    began = max(number for number, entry in enumerate(told[:up]) if entry.after == "Connecting")
+    return (told[up].at - told[began].at) * 1000
 
 
 def measure_talking(sitting: Sitting) -> Iterator[Figure]:

@@ -31,6 +31,9 @@ POLL = 0.002
 
 Kept = TypeVar("Kept")
 
+SETTLED = 4.0
+"""Seconds that a session lives before it ends on purpose: its keys have been rotated by then."""
+
 
 class Sitting:
     """:param quick: a few runs of each, to see that it works. :param progress: shows how far it is."""
