@@ -11,7 +11,7 @@ from uuid import UUID
 
 from springline.bench.figures import Figure, median, p95
 from springline.bench.sitting import SETTLED, Sitting, connected, seconds_until
-from springline.cli.demo import connect_time, kill_and_wait, round_trip_times
+from springline.cli.demo import connect_time, dial_time, kill_and_wait, round_trip_times
 from springline.control import Control
 from springline.tests.nodes import echo
 
@@ -28,17 +28,9 @@ def measure_connecting(sitting: Sitting) -> Iterator[Figure]:
     seen, inside = [], []
     for _ in sitting.times(40, 3, "dial and handshake"):
         seen.append(connect_time(blue.control, them))
-        inside.append(_dialled_for(blue.control, them))
+        inside.append(dial_time(blue.control, them))
     yield median("connect", "dial and handshake", inside, "ms", most=10)
     yield median("connect_seen", "dial and handshake, asked for and told of", seen, "ms")
-
-
-def _dialled_for(node: Control, device: UUID) -> float:
-    """Milliseconds between the last time that the link was to be connected and that it was."""
-    told = node.why(device).entries
-    up = max(number for number, entry in enumerate(told) if entry.after == "Connected" != entry.before)
-    began = max(number for number, entry in enumerate(told[:up]) if entry.after == "Connecting")
-    return (told[up].at - told[began].at) * 1000
 
 
 def measure_talking(sitting: Sitting) -> Iterator[Figure]:

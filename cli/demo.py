@@ -96,7 +96,8 @@ def _play(blue: Control, red: Control, folder: Path, seen: Seen, tell: Any, file
     red.await_state(us, "Connected", PATIENCE)
     tell("[green]✓[/] blue has joined with the words; both are connected")
 
-    seen.connect_ms = connect_time(blue, them)
+    connect_time(blue, them)
+    seen.connect_ms = dial_time(blue, them)
     tell(f"[green]✓[/] dial and handshake: {seen.connect_ms:.1f} ms")
     _say(blue, red, us, them)
     tell("[green]✓[/] a message each way has arrived")
@@ -116,7 +117,7 @@ def _play(blue: Control, red: Control, folder: Path, seen: Seen, tell: Any, file
 
 
 def connect_time(node: Control, device: UUID) -> float:
-    """Milliseconds from asking for the link to its being up."""
+    """Milliseconds from asking for the link, which is taken down first, to being told that it is up."""
     connection = connection_name(device)
     node.ask(connection, LinkWanted(wanted=False))
     node.await_state(device, "Disconnected", PATIENCE)
@@ -124,6 +125,14 @@ def connect_time(node: Control, device: UUID) -> float:
     node.ask(connection, LinkWanted(wanted=True))
     node.await_state(device, "Connected", PATIENCE)
     return (time.perf_counter() - began) * 1000
+
+
+def dial_time(node: Control, device: UUID) -> float:
+    """Milliseconds that the link's own clock has counted from the last dial of it to the session."""
+    told = node.why(device).entries
+    up = max(number for number, entry in enumerate(told) if entry.after == "Connected" != entry.before)
+    began = max(number for number, entry in enumerate(told[:up]) if entry.after == "Connecting")
+    return (told[up].at - told[began].at) * 1000
 
 
 def _say(blue: Control, red: Control, us: UUID, them: UUID) -> None:
