@@ -108,6 +108,7 @@ class Node(Control):
         incoming: str | os.PathLike[str] | None = None,
         handlers: Handlers = (),
         discovery: Discovery | None = None,
+        key_lifetime: float | None = None,
     ) -> Node:
         """Start the node of ``data_dir``; returns when it is ready.
 
@@ -117,6 +118,8 @@ class Node(Control):
         :param incoming: folder for received files; by default ``incoming`` in the data directory.
         :param handlers: protocol handlers to start with, each with what its ``begin`` gets.
         :param discovery: how devices are found beside the addresses that are known; every way if None.
+        :param key_lifetime: seconds after which a key shared with a device opens nothing that has not been renewed by a
+            connection; the recovery key does then. None: it never ends.
         :raises Misuse: no identity was made there. :raises InUse: another node runs on it.
         :raises WrongPassphrase: it opens nothing. :raises PortTaken: somebody else listens there.
         """
@@ -129,7 +132,7 @@ class Node(Control):
             owner.cell = cell.cell_of(passphrase)
             owner.listen(listen)
             folder = str(incoming) if incoming else str(layout.root / "incoming")
-            owner.start(folder, handlers, discovery or Discovery())
+            owner.start(folder, handlers, discovery or Discovery(), key_lifetime)
             return cls(owner)
         except BaseException:
             owner.close()
@@ -254,13 +257,15 @@ class _Owner:
             client.tell(unlocker, Stop())
             client.close()
 
-    def start(self, incoming: str, handlers: Handlers, discovery: Discovery) -> None:
+    def start(
+        self, incoming: str, handlers: Handlers, discovery: Discovery, key_lifetime: float | None = None
+    ) -> None:
         """Unlock the store, start the tree, watch it."""
         root = str(self.layout.root)
         self.ask_unlocker(Unlock(root, Fd(self.cell)))
         sockets = tuple(Fd(listener.sock.fileno()) for listener in self._listeners)
         tcp = TcpArgs(sockets, tuple(listener.address for listener in self._listeners))
-        keystore = KeystoreArgs(root, Fd(self.cell))
+        keystore = KeystoreArgs(root, Fd(self.cell), key_lifetime)
         self._args = NodeArgs(keystore, tcp, incoming, self._with_plugins(handlers), discovery)
         pid = self._grow()
         self._watcher = threading.Thread(target=self._watch, args=(pid,), name="node-watch", daemon=True)

@@ -87,7 +87,7 @@ class Doorkeeper:
     def begin(self, message: BeginHandshake, now: datetime) -> Begun:
         """Noise message 1 to a device we dial. :raises Refused: it is not trusted."""
         device = self._vault.welcome(message.device, now)
-        psk = self._rotation.to_dial(message.device, now)
+        psk = self._rotation.to_dial(message.device, now, within=bool(message.within))
         static = self._vault.identity.static_private
         handshake = Handshake.initiate(CONNECT, static, device.info.static_key, psk, within=message.within)
         current, epoch = self._rotation.current(message.device), self._epochs.known(message.device)
@@ -131,7 +131,7 @@ class Doorkeeper:
         version = Hello().agree(theirs)
         if version is None:
             raise Refused(f"the caller speaks versions {theirs.lowest} to {theirs.highest} only")
-        handshake.set_psk(self._rotation.accepted(device, theirs.used, now))
+        handshake.set_psk(self._rotation.accepted(device, theirs.used, now, within=bool(message.within)))
         epoch = self._epochs.assign(device, theirs.epoch)
         frame = handshake.write(Hello(version, version, epoch, current=self._rotation.current(device)).encode())
         keys = handshake.keys()

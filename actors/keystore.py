@@ -93,11 +93,12 @@ class KeystoreArgs:
     """Where the store is, and the cell that opens it.
 
     :param data_dir: path of the data directory.
-    :param cell: descriptor of a secret cell (``actors/cell.py``).
+    :param cell: descriptor of a secret cell (``actors/cell.py``). :param key_lifetime: as of ``Rotation``.
     """
 
     data_dir: str
     cell: Fd
+    key_lifetime: float | None = None
 
 
 class Keystore(Shell):
@@ -117,7 +118,7 @@ class Keystore(Shell):
         self._sightings: dict[UUID, datetime] = {}
         self._records = Recordkeeper(self._vault, self.tell, self.wake, _now)
         self._note = self._records.note
-        self._rotation = Rotation(self._vault, self._note)
+        self._rotation = Rotation(self._vault, self._note, args.key_lifetime)
         self._doorkeeper = Doorkeeper(self._vault, self._rotation, time.time())
         self._trust = Trustkeeper(self._vault, self.tell, self.wake, self._note)
         self._trust.look(_now())

@@ -22,11 +22,12 @@ import logging
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from enum import IntEnum
 from uuid import UUID
 
-from springline.errors import KeyUnknown, LocalFault, Malformed, Refused
+from springline.errors import KeyUnknown, LocalFault, Malformed
 from springline.store.sessions import EncryptedSessionKeys, key_id, rotated_key
 from springline.store.vault import Vault
 
@@ -58,24 +59,28 @@ class Step(IntEnum):
 class Rotation:
     """The relationship keys of one store, as handshakes and links use them.
 
-    :param note: writes to the audit trail.
+    :param note: writes to the audit trail. :param lifetime: seconds for which a key is used that does not rotate, or
+        None: for as long as it takes.
     """
 
-    def __init__(self, vault: Vault, note: Note) -> None:
+    def __init__(self, vault: Vault, note: Note, lifetime: float | None = None) -> None:
         self._vault = vault
         self._note = note
+        self._lifetime = lifetime
         self._candidates: dict[UUID, OrderedDict[bytes, bytes]] = {}
         self._turns: dict[UUID, int] = {}
         self._refusals: dict[UUID, int] = {}
 
     # -- handshakes ------------------------------------------------------------------------------------------------
 
-    def to_dial(self, device: UUID, now: datetime) -> bytes:
-        """The key (32 bytes) for a handshake that we begin.
+    def to_dial(self, device: UUID, now: datetime, *, within: bool = False) -> bytes:
+        """The key (32 bytes) for a handshake that we begin. :raises Damaged: there is none.
 
-        :raises Damaged: there is none. :raises Refused: its time is over.
+        :param within: in a session with the device, where nobody can be locked out and nothing is over.
         """
-        keys = self._good(device, now)
+        keys = self._vault.keys(device)
+        if keys.are_over(now) and not within:
+            return keys.recovery
         turn = self._turns[device] = self._turns.get(device, -1) + 1
         if self._refusals.get(device, 0) >= REFUSALS and turn % REFUSALS == 0:
             return keys.recovery
@@ -85,26 +90,24 @@ class Rotation:
         """Whoever we dialled has hung up: it may have been set back to a time when it had none of our keys."""
         self._refusals[device] = self._refusals.get(device, 0) + 1
 
-    def accepted(self, device: UUID, used: bytes, now: datetime) -> bytes:
-        """The key of a handshake that the device begins.
+    def accepted(self, device: UUID, used: bytes, now: datetime, *, within: bool = False) -> bytes:
+        """The key of a handshake that the device begins. :raises KeyUnknown: it is none of ours, or its time is over.
 
-        :raises KeyUnknown: it is none of ours. :raises Refused: its time is over.
+        :param within: as of :meth:`to_dial`.
         """
-        found = self._good(device, now).accepted(used)
+        keys = self._vault.keys(device)
+        found = keys.accepted(used)
         if found is None:
             raise KeyUnknown("the caller uses a key that is not (or no longer) shared with it", "pair it again")
+        if keys.are_over(now) and not within and found != keys.recovery:
+            raise KeyUnknown("the key that the caller uses was not renewed in time", "it comes by its recovery key")
         return found
 
     def came_by(self, device: UUID, used: bytes) -> None:
         """The device has a session by that key: if it is the one for emergencies, that is written down."""
         if used == key_id(self._vault.keys(device).recovery):
-            self._note("recovery key used", device, "one side was reinstalled from an exported identity, or copied")
-
-    def _good(self, device: UUID, now: datetime) -> EncryptedSessionKeys:
-        keys = self._vault.keys(device)
-        if keys.expires_at is not None and keys.expires_at <= now:
-            raise Refused("the keys shared with the device have expired", "pair it again")
-        return keys
+            why = "one side was reinstalled from an exported identity, or copied; or their key was not renewed in time"
+            self._note("recovery key used", device, why)
 
     def current(self, device: UUID) -> bytes:
         """The id of our present key."""
@@ -117,7 +120,7 @@ class Rotation:
         a disk refuses is not learned, which does no harm: the next handshake says it again.
         """
         try:
-            self._keep(device, self._vault.keys(device).learn(ident, now, leads=self._leads(device)))
+            self._keep(device, self._vault.keys(device).learn(ident, now, leads=self._leads(device)), now)
         except LocalFault as error:
             log.warning("what is new of a relationship key is not kept yet: %s", error)
 
@@ -165,25 +168,32 @@ class Rotation:
                 keys = keys.give_up(theirs)
         fits = candidate is not None and key_id(candidate) == ident
         if not leads:
-            return self._follow(device, said, candidate if fits else None, keys, _NONE if candidate is None else theirs)
+            heard = _NONE if candidate is None else theirs
+            return self._follow(device, said, candidate if fits else None, keys, heard, now)
         if said is Step.PREPARED:
             if candidate is None or not fits or (keys.previous and not keys.stale):
                 return None
             keys = keys.adopt(candidate, now)
             self._candidates[device] = OrderedDict({session: candidate})  # no other one may be taken up any more
-            self._keep(device, keys)
+            self._keep(device, keys, now)
             self._note("key rotated", device, "both sides have the new key")
             return _message(Step.COMMIT, ident, keys)
-        self._keep(device, keys)
+        self._keep(device, keys, now)
         return None
 
     def _follow(
-        self, device: UUID, said: Step, candidate: bytes | None, keys: EncryptedSessionKeys, heard: bytes
+        self,
+        device: UUID,
+        said: Step,
+        candidate: bytes | None,
+        keys: EncryptedSessionKeys,
+        heard: bytes,
+        now: datetime,
     ) -> bytes:
         prepares = said is Step.PREPARE and candidate is not None
         if prepares and candidate is not None:
             keys = keys.prepare(candidate)
-        self._keep(device, keys)
+        self._keep(device, keys, now)
         if said is Step.COMMIT:
             self._note("key rotated", device, "both sides have the new key")
         if prepares and candidate is not None:
@@ -197,8 +207,12 @@ class Rotation:
     def _leads(self, device: UUID) -> bool:
         return self._vault.identity.device_id < device
 
-    def _keep(self, device: UUID, keys: EncryptedSessionKeys) -> None:
-        if keys != self._vault.keys(device):
+    def _keep(self, device: UUID, keys: EncryptedSessionKeys, now: datetime) -> None:
+        former = self._vault.keys(device)
+        if keys.relationship_key != former.relationship_key:
+            until = None if self._lifetime is None else now + timedelta(seconds=self._lifetime)
+            keys = replace(keys, expires_at=until)
+        if keys != former:
             self._vault.change_keys(device, keys)
             self._let_go(device, keys.relationship_key)
 

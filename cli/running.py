@@ -68,6 +68,10 @@ def up(
         typer.Option(help="HOST:PORT to begin with there; may be repeated.", envvar="SPRINGLINE_BOOTSTRAP"),
     ] = None,
     port_mapping: Annotated[bool, typer.Option(help="Ask the router for a port (extra 'nat').")] = True,
+    key_lifetime: Annotated[
+        float | None,
+        typer.Option(help="Days for which keys shared with devices serve that no connection renews.", min=1),
+    ] = None,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop when standard input ends: with the program that holds it open.")
     ] = False,
@@ -82,7 +86,10 @@ def up(
         discovery = Discovery(mdns, dht, tuple(bootstrap or ()), port_mapping)
         if present.is_none:
             warn_of_none(data_dir)
-        with Node.open(data_dir, present, listen=listen, incoming=incoming, discovery=discovery) as node:
+        serve = None if key_lifetime is None else key_lifetime * 86400
+        with Node.open(
+            data_dir, present, listen=listen, incoming=incoming, discovery=discovery, key_lifetime=serve
+        ) as node:
             stop = _on_termination()
             where, own = node.listening_at(), node.whoami()
             if json:

@@ -41,7 +41,7 @@ class EncryptedSessionKeys:
 
     All steps return what is to be written before the next message leaves; they change nothing if they come again.
 
-    :param relationship_key: 32 bytes. :param expires_at: when it must not be used any more, or None.
+    :param relationship_key: 32 bytes. :param expires_at: from when on only the recovery key begins a session, or None.
     :param previous: the key before it, or ``b""``.
     :param pending: the follower's new keys, oldest first; or, of a leader, older ones after a renewed pairing.
     :param recovery: opens the relationship to a reinstalled device, whose other keys are old.
@@ -98,6 +98,10 @@ class EncryptedSessionKeys:
         """The key of that id, if it opens a handshake with us."""
         keys = (self.relationship_key, self.previous, *self.pending, self.recovery)
         return next((key for key in keys if key and key_id(key) == ident), None)
+
+    def are_over(self, now: datetime) -> bool:
+        """Whether they were to be used up to a moment that has passed. The recovery key is not among them."""
+        return self.expires_at is not None and self.expires_at <= now
 
     # -- how it changes --------------------------------------------------------------------------------------------
 

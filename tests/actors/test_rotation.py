@@ -22,13 +22,15 @@ from uuid import UUID
 import pytest
 
 from springline.actors import rotation as rotation_module
-from springline.actors.rotation import Rotation, Step
-from springline.errors import Malformed, Refused
+from springline.actors.rotation import REFUSALS, Rotation, Step
+from springline.errors import KeyUnknown, Malformed, Refused
 from springline.store.sessions import EncryptedSessionKeys, key_id
 from springline.tests.store.cast import NOW, key
 
 LEADER, FOLLOWER = UUID(int=1), UUID(int=2)
 SIDES = (LEADER, FOLLOWER)
+LIFETIME: float | None = None
+"""Of relationship keys; seconds."""
 
 
 def other(side: UUID) -> UUID:
@@ -57,7 +59,7 @@ class World:
         vault: Any = SimpleNamespace(identity=SimpleNamespace(device_id=side), content=self.stored[index])
         vault.keys = lambda _peer: vault.content
         vault.change_keys = lambda _peer, keys: setattr(vault, "content", keys)
-        made = Rotation(vault, lambda *_: None)
+        made = Rotation(vault, lambda *_: None, LIFETIME)
         for session, candidate in self.candidates[index]:
             made._candidates.setdefault(other(side), OrderedDict())[session] = candidate
         return made, vault
@@ -346,14 +348,66 @@ def test_what_is_not_due_is_malformed() -> None:
             keystore.step(peer, b"session 0", message, NOW)
 
 
-def test_keys_whose_time_is_over_open_nothing() -> None:
-    over = EncryptedSessionKeys(key(1), NOW, expires_at=NOW)
-    made, _ = World((over, over)).keystore(LEADER)
-    with pytest.raises(Refused, match="expired"):
-        made.to_dial(FOLLOWER, NOW)
-    with pytest.raises(Refused, match="expired"):
-        made.accepted(FOLLOWER, over.current, NOW)
-    assert made.to_dial(FOLLOWER, NOW - timedelta(seconds=1)) == key(1)
+def over(world: World, *sides: UUID) -> World:
+    """The keys of these have not been renewed in time."""
+    stored = tuple(
+        replace(keys, expires_at=NOW) if side in sides else keys for side, keys in zip(SIDES, world.stored, strict=True)
+    )
+    return replace(world, stored=(stored[0], stored[1]))
+
+
+def test_of_keys_whose_time_is_over_only_the_recovery_key_opens() -> None:
+    first = EncryptedSessionKeys(key(1), NOW, NOW)
+    made, _ = World((first, first)).keystore(LEADER)
+    assert made.to_dial(FOLLOWER, NOW) == first.recovery
+    assert made.accepted(FOLLOWER, key_id(first.recovery), NOW) == first.recovery
+    with pytest.raises(KeyUnknown, match="not renewed"):
+        made.accepted(FOLLOWER, first.current, NOW)
+    before = NOW - timedelta(seconds=1)
+    assert made.to_dial(FOLLOWER, before) == made.accepted(FOLLOWER, first.current, before) == key(1)
+
+
+def test_a_session_that_is_open_outlives_them() -> None:
+    first = EncryptedSessionKeys(key(1), NOW, NOW)
+    made, _ = World((first, first)).keystore(LEADER)
+    assert made.to_dial(FOLLOWER, NOW, within=True) == key(1)
+    assert made.accepted(FOLLOWER, first.current, NOW, within=True) == key(1)
+
+
+@pytest.mark.parametrize("sides", [(LEADER,), (FOLLOWER,), SIDES])
+@pytest.mark.parametrize("dialler", SIDES)
+def test_nobody_is_locked_out_by_them_whoever_dials(sides: tuple[UUID, ...], dialler: UUID) -> None:
+    """Also if the other side knows of no lifetime: who is hung up on comes by the recovery key after a few times."""
+    first = EncryptedSessionKeys(key(1), NOW)
+    world = over(World((first, first)), *sides)
+    here, _ = world.keystore(dialler)
+    there, _ = world.keystore(other(dialler))
+    for turn in range(2 * REFUSALS):
+        psk = here.to_dial(other(dialler), NOW)
+        try:
+            assert there.accepted(dialler, key_id(psk), NOW) == psk
+        except KeyUnknown:
+            assert turn < 2 * REFUSALS - 1
+            here.refused(other(dialler))
+        else:
+            return
+
+
+@pytest.mark.parametrize("sides", [(), SIDES])
+def test_a_rotation_gives_them_their_time_anew(sides: tuple[UUID, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    lifetime = timedelta(days=30)
+    monkeypatch.setitem(globals(), "LIFETIME", lifetime.total_seconds())
+    first = EncryptedSessionKeys(key(1), NOW)
+    world = handshake(over(World((first, first)), *sides), LEADER, RECOVERY)
+    assert world is not None
+    while world.flying:
+        world = deliver(world, 0)
+    for keys in world.stored:
+        assert keys.relationship_key != key(1)
+        assert keys.expires_at == NOW + lifetime
+    monkeypatch.undo()
+    world = settled(world)  # without a lifetime the next key has none
+    assert {keys.expires_at for keys in world.stored} == {None}
 
 
 def test_candidates_are_bounded() -> None:
