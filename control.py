@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from springline.actors.carrying import SendMessage
@@ -52,7 +52,6 @@ from springline.events import NetworkEvent
 from springline.links import Links
 from springline.protocols.codec import decode_untrusted, encode
 from springline.protocols.files.transfer import Transfer
-from springline.protocols.handler import ProtocolHandler
 from springline.protocols.message import DeviceMessage
 from springline.protocols.pairing.ui import PairingUI, SilentUI, follow
 from springline.store.before import KnownBefore
@@ -62,10 +61,13 @@ from springline.store.history import Session
 from springline.store.identity import DeviceInfo
 from springline.store.layout import Layout
 from springline.store.trust import Policy
+from springline.supervisors.asking import ROOT, Children, ChildStatus, Supervise
 from springline.supervisors.spec import ChildSpec
 from springline.supervisors.state import Phase
-from springline.supervisors.supervisor import ROOT, Children, ChildStatus, Supervise
 from springline.transport.address import Address
+
+if TYPE_CHECKING:
+    from springline.protocols.handler import ProtocolHandler
 
 APP = "app"
 """The protocol of messages that are for the app itself; they arrive as ``MessageReceived`` events."""

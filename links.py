@@ -25,7 +25,6 @@ from springline.actors.messages import (
     WhyLink,
     connection_name,
 )
-from springline.doctor.examine import examine
 from springline.doctor.report import Check, Report
 from springline.errors import UnknownDevice
 from springline.store.preferences import Tuning
@@ -104,6 +103,8 @@ class Links(ABC):
         :param told: hears of each check when it begins and when it is done.
         :raises UnknownDevice: that device is not paired.
         """
+        from springline.doctor.examine import examine  # few commands need it
+
         status = None if device is None else self.find(device)
         known: dict[tuple[UUID | None, str], Check] = {}
         for check in examine(self.bus, status):

@@ -48,7 +48,8 @@ from springline.store import config
 from springline.store.envelope import Strength
 from springline.store.identity import DeviceInfo
 from springline.store.layout import Layout
-from springline.supervisors.supervisor import ROOT, Supervisor
+from springline.supervisors.asking import ROOT
+from springline.supervisors.supervisor import Supervisor
 from springline.supervisors.tree import NodeArgs, node_tree
 from springline.transport.address import Address
 from springline.transport.listening import Listener, bound

@@ -35,7 +35,7 @@ from springline.events import (
     TrustExpiring,
     as_json,
 )
-from springline.protocols.files.handler import Progress
+from springline.protocols.files.asking import Progress
 from springline.protocols.files.sending import Phase
 from springline.protocols.message import Custom
 from springline.store.devices import PairedDevice

@@ -52,8 +52,8 @@ from springline.doctor import advice
 from springline.doctor.report import Check
 from springline.errors import NotRunning, SpringlineError
 from springline.store.trust import BARRED
+from springline.supervisors.asking import ROOT, Children, ChildStatus
 from springline.supervisors.state import Phase as ChildPhase
-from springline.supervisors.supervisor import ROOT, Children, ChildStatus
 from springline.transport.address import Address
 from springline.transport.link import Phase
 

@@ -28,51 +28,13 @@ from springline.actors.names import sweep, unregister
 from springline.actors.shell import LATER, Sender, Shell, receives
 from springline.errors import LocalFault
 from springline.supervisors import policy, signals, state
+from springline.supervisors.asking import ROOT, Children, ChildStatus, Dismiss, Supervise
 from springline.supervisors.signals import What
 from springline.supervisors.spec import ChildSpec, SupervisorSpec
 
 log = logging.getLogger("springline.supervisor")
 
-ROOT = "node"
-"""Name of the node's root supervisor, whose children go by their own names."""
-
-
 _OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
-
-
-@dataclass(frozen=True, slots=True)
-class Supervise:
-    """Start and watch one more child. → None, once it is being started."""
-
-    spec: ChildSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Dismiss:
-    """Stop that child and forget it. → None."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Children:
-    """Who are your children? → ``tuple[ChildStatus, ...]``."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChildStatus:
-    """How a child stands.
-
-    :param phase: as in ``state.Phase``. :param restarts: how often it was started again.
-    :param reason: why its last process ended, or ``""``.
-    """
-
-    name: str
-    phase: str
-    pid: int
-    restarts: int
-    quarantined: bool
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,12 @@ def test_rooms_import_only_what_is_below_them(room: str) -> None:
 def test_the_engine_is_imported_in_few_places() -> None:
     users = {str(path.relative_to(ROOT)) for path in modules() if any(n.startswith("thespian") for n in imported(path))}
     assert users <= THESPIAN
+
+
+def test_whoever_only_asks_a_node_does_without_the_engine() -> None:
+    code = "import sys, springline.control; print(*sorted(name for name in sys.modules if name.startswith('thespian')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.split() == []
 
 
 def test_every_public_name_is_there() -> None:

@@ -22,6 +22,7 @@ from springline.actors.messages import KEYSTORE, connection_name
 from springline.actors.shell import Sender, receives
 from springline.errors import HandlerFailed, Malformed, Misuse, NotRunning, SpringlineError, Unreachable
 from springline.protocols.files import sending
+from springline.protocols.files.asking import Cancel, HowFar, Progress, SendFile
 from springline.protocols.files.inbox import Inbox
 from springline.protocols.files.sending import Effect, Phase, SendFrom, Sending, SendOffer
 from springline.protocols.files.wire import VERSION, AllThere, Have, Offer, offer_from_untrusted, reply_from_untrusted
@@ -43,41 +44,6 @@ class FilesArgs:
     """:param incoming: folder for received files."""
 
     incoming: str
-
-
-@dataclass(frozen=True, slots=True)
-class SendFile:
-    """Send this file; the same again, after this handler was restarted, goes on. → ``Progress``."""
-
-    device: UUID
-    offer: Offer
-    file: Fd
-
-
-@dataclass(frozen=True, slots=True)
-class HowFar:
-    """How far is that transfer? → ``Progress``, or ``Misuse`` if it is not known (any more)."""
-
-    transfer: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Give that transfer up."""
-
-    transfer: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """:param phase: a value of ``sending.Phase``. :param moved: bytes. :param reason: why it waits or has failed."""
-
-    phase: str
-    moved: int
-    size: int
-    reason: str
-    blake3: bytes
-    name: str
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from uuid import UUID
 from springline.actors.datagram import Fd
 from springline.actors.messages import handler_name
 from springline.errors import LocalFault, Malformed, Misuse, RemoteFault, TimedOut, Unreachable
-from springline.protocols.files.handler import Cancel, HowFar, Progress, SendFile
+from springline.protocols.files.asking import Cancel, HowFar, Progress, SendFile
 from springline.protocols.files.naming import checked_name
 from springline.protocols.files.sending import Phase
 from springline.protocols.files.wire import Offer

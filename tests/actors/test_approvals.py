@@ -17,8 +17,8 @@ from springline.errors import Lost, Misuse, Refused, RemoteFault
 from springline.events import ApprovalSettled, ApprovalWanted, NetworkEvent
 from springline.protocols.files.transfer import Transfer
 from springline.store.devices import TrustLevel
+from springline.supervisors.asking import ROOT, Children, Dismiss, Supervise
 from springline.supervisors.spec import ChildSpec
-from springline.supervisors.supervisor import ROOT, Children, Dismiss, Supervise
 from springline.tests.nodes import Pair, eventually, paired, pid_of
 
 

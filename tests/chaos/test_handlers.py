@@ -10,8 +10,8 @@ import pytest
 from springline.actors.messages import PROTOCOLS
 from springline.errors import HandlerFailed, NoHandler
 from springline.protocols.message import Custom
+from springline.supervisors.asking import Children, Dismiss, Supervise
 from springline.supervisors.spec import ChildSpec
-from springline.supervisors.supervisor import Children, Dismiss, Supervise
 from springline.tests.moody import Moody
 from springline.tests.nodes import Pair, eventually, pid_of
 

@@ -16,8 +16,8 @@ from springline.actors.messages import connection_name
 from springline.actors.tcp import TcpArgs
 from springline.control import Control
 from springline.errors import SpringlineError
+from springline.supervisors.asking import ROOT
 from springline.supervisors.spec import SupervisorSpec
-from springline.supervisors.supervisor import ROOT
 from springline.supervisors.tree import NodeArgs, node_tree
 from springline.tests.nodes import Pair, echo, eventually, pid_of
 

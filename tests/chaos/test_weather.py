@@ -21,7 +21,7 @@ from springline.control import Control
 from springline.errors import SpringlineError
 from springline.protocols.message import Custom
 from springline.protocols.where.handler import Where
-from springline.supervisors.supervisor import Dismiss
+from springline.supervisors.asking import Dismiss
 from springline.tests.nodes import Pair, echo, eventually, paired
 from springline.tests.weather import Proxy
 from springline.transport.liveness import SUSPICION

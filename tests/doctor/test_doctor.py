@@ -15,8 +15,8 @@ from springline.actors.messages import KEYSTORE, connection_name
 from springline.doctor import examine as module
 from springline.doctor.report import Check, Report
 from springline.errors import UnknownDevice
+from springline.supervisors.asking import Supervise
 from springline.supervisors.spec import ChildSpec
-from springline.supervisors.supervisor import Supervise
 from springline.tests.doctor.cast import Hale, Silent, Stillborn
 from springline.tests.impostors import mute, nobody, serving, ssh
 from springline.tests.nodes import Pair, eventually, paired, pid_of

@@ -18,10 +18,11 @@ from springline.actors.endpoint import Client
 from springline.actors.lifecycle import Exiting, Ready, Start, Stop
 from springline.actors.names import is_registered, registered
 from springline.errors import InternalFault, Lost, Misuse, SpringlineError
+from springline.supervisors.asking import Children, ChildStatus, Dismiss, Supervise
 from springline.supervisors.backoff import Backoff
 from springline.supervisors.spec import ChildSpec, Excess, Restart, Strategy, SupervisorSpec
 from springline.supervisors.state import Phase
-from springline.supervisors.supervisor import Children, ChildStatus, Dismiss, Supervise, Supervisor
+from springline.supervisors.supervisor import Supervisor
 from springline.tests.actors.workers import Do, IoWorker, Worker
 
 PATIENCE = 20.0

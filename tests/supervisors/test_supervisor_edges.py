@@ -10,9 +10,10 @@ import psutil
 
 from springline.actors.datagram import Fd
 from springline.actors.lifecycle import Exiting, Stop
+from springline.supervisors.asking import Children, ChildStatus, Supervise
 from springline.supervisors.backoff import Backoff
 from springline.supervisors.spec import ChildSpec, Excess, Restart, SupervisorSpec
-from springline.supervisors.supervisor import Children, ChildStatus, Supervise, Supervisor
+from springline.supervisors.supervisor import Supervisor
 from springline.tests.actors.workers import Do
 from springline.tests.supervisors.cast import Diary, Glass
 from springline.tests.supervisors.test_supervisor import Stage, stage, worker
