@@ -170,7 +170,7 @@ class Vault:
 
     def rehearse_pairing(self) -> None:
         """See whether :meth:`pair` would find room. :raises LocalFault: it would not."""
-        atomic.rehearse(self.layout.connections, len(self._sealed(self._state, self.lock)) + ROOM_FOR_ONE)
+        atomic.rehearse(self.layout.network, len(self._sealed(self._state, self.lock)) + ROOM_FOR_ONE)
 
     def _preferences_to_begin_with(self, info: DeviceInfo) -> ConnectionConfig:
         kept = _unless_damaged(lambda: self._files.read(info.device_id, PREFERENCES, preferences.decode))

@@ -236,7 +236,7 @@ class _Turn:
                 self.put(replace(child, phase=Phase.DOWN, deadline=None))
             case Phase.STARTING:
                 self.announce(What.LATE, child)
-                self.kill(child, f"not ready in {child.spec.start_deadline:g} s")
+                self.kill(child, f"not ready in {child.spec.start_patience:g} s")
             case Phase.STOPPING:
                 self.kill(child, child.killed or f"did not stop in {child.spec.stop_patience:g} s")
 
@@ -291,7 +291,7 @@ class _Turn:
 
     def start(self, child: Child) -> Child:
         generation = child.generation + 1
-        until = self.now + child.spec.start_deadline
+        until = self.now + child.spec.start_patience
         starting = replace(child, phase=Phase.STARTING, generation=generation, starts=child.starts + 1, deadline=until)
         self.put(starting)
         self.actions.append(StartChild(child.spec, generation))

@@ -82,12 +82,20 @@ class ChildSpec:
         _check(self.ping_misses >= 1, f"ping_misses of {self.name}", "at least 1")
 
     @property
+    def start_patience(self) -> float:
+        """Seconds until it must be ready: for a subtree never less than its own children may take, and one more."""
+        return max(self.start_deadline, self._below("start_patience"))
+
+    @property
     def stop_patience(self) -> float:
-        """Seconds until SIGKILL: for a subtree never less than its own children may take, and one more."""
+        """Seconds until SIGKILL: for a subtree as those to start."""
+        return max(self.stop_deadline, self._below("stop_patience"))
+
+    def _below(self, patience: str) -> float:
         if not isinstance(self.args, SupervisorSpec) or not self.args.children:
-            return self.stop_deadline
-        each = [child.stop_patience for child in self.args.children]
-        return max(self.stop_deadline, 1 + (sum(each) if self.args.in_order else max(each)))
+            return 0.0
+        each = [float(getattr(child, patience)) for child in self.args.children]
+        return 1 + (sum(each) if self.args.in_order else max(each))
 
 
 @dataclass(frozen=True, slots=True)

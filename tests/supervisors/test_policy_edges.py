@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from springline.supervisors.backoff import Backoff
@@ -21,6 +23,16 @@ def test_the_next_does_not_start_while_the_late_one_before_it_is_being_killed() 
     world.exit("a")
     world.settle()
     assert world.take_log() == ["start a", "start b"]
+
+
+def test_a_subtree_is_not_killed_while_its_children_may_still_become_ready() -> None:
+    below = SupervisorSpec((spec("x", start_deadline=3.0), spec("y", start_deadline=3.0)))
+    world = World(SupervisorSpec((replace(spec("a", start_deadline=3.0), args=below),), backoff=AT_ONCE))
+    world.feed(Begin())
+    world.wait(6.5)
+    assert world.take_log() == ["start a"]
+    world.wait(0.5)
+    assert world.take_log() == ["kill a"]
 
 
 @pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])

@@ -71,3 +71,13 @@ def test_a_subtree_is_given_time_for_its_children_to_stop() -> None:
     assert ChildSpec("tree", Worker, SupervisorSpec(leaves, in_order=False)).stop_patience == 5.0
     assert ChildSpec("tree", Worker, SupervisorSpec(leaves), stop_deadline=60.0).stop_patience == 60.0
     assert ChildSpec("empty", Worker, SupervisorSpec(), stop_deadline=2.0).stop_patience == 2.0
+
+
+def test_a_subtree_has_at_least_its_childrens_time_to_start() -> None:
+    leaves = tuple(ChildSpec(name, Worker, start_deadline=3.0) for name in ("a", "b"))
+    inner = ChildSpec("inner", Worker, SupervisorSpec(leaves), start_deadline=2.0)
+    assert leaves[0].start_patience == 3.0
+    assert inner.start_patience == 7.0
+    assert ChildSpec("outer", Worker, SupervisorSpec((inner, *leaves))).start_patience == 14.0
+    assert ChildSpec("tree", Worker, SupervisorSpec(leaves, in_order=False), start_deadline=1.0).start_patience == 4.0
+    assert ChildSpec("tree", Worker, SupervisorSpec(leaves), start_deadline=60.0).start_patience == 60.0
