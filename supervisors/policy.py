@@ -43,6 +43,10 @@ from springline.supervisors.signals import (
 from springline.supervisors.spec import ChildSpec, Excess, Restart, Strategy, SupervisorSpec
 from springline.supervisors.state import Child, Phase, State
 
+EARLY = 0.25
+"""Share of its pause by which a child is pinged early, along with one that is due. Those that started one after the
+other are pinged together from then on, and wake this process once instead of each for itself."""
+
 
 def initial(spec: SupervisorSpec) -> State:
     """The state before :class:`Begin`."""
@@ -224,10 +228,11 @@ class _Turn:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def on_timer(self) -> None:
+        pinging = any(child.pinged_by(self.now) for child in self.state.children)
         for child in self.state.children:
             if child.deadline is not None and child.deadline <= self.now:
                 self.overdue(child)
-            elif child.phase is Phase.UP and child.ping_at is not None and child.ping_at <= self.now:
+            elif pinging and child.pinged_by(self.now + EARLY * (child.spec.ping_every or 0.0)):
                 self.ping(child)
 
     def overdue(self, child: Child) -> None:

@@ -64,6 +64,10 @@ class Child:
         """Whether there is a process."""
         return self.phase in (Phase.STARTING, Phase.UP, Phase.STOPPING)
 
+    def pinged_by(self, moment: float) -> bool:
+        """Whether the next ping is due by then (monotonic seconds)."""
+        return self.phase is Phase.UP and self.ping_at is not None and self.ping_at <= moment
+
 
 @dataclass(frozen=True, slots=True)
 class State:

@@ -164,6 +164,30 @@ def test_children_stop_in_reverse_and_the_stubborn_are_killed() -> None:
     assert world.finished == [Finished("enough", True)]
 
 
+def test_those_who_start_one_after_the_other_are_pinged_together() -> None:
+    world = World(tree())
+    world.feed(Begin())
+    for name in "abc":
+        world.ready(name)
+        world.now += 0.5
+    world.take_log()
+    world.now = world.armed
+    world.feed(TimerDue())
+    assert world.take_log() == ["ping a", "ping b", "ping c"]
+    assert {child.ping_at for child in world.state.children} == {world.armed}
+
+
+def test_who_is_due_much_later_is_not_pinged_along() -> None:
+    world = World(tree())
+    world.feed(Begin())
+    world.ready("a")
+    world.now += 3.0
+    world.ready("b")
+    world.take_log()
+    world.wait(2.0)
+    assert world.take_log() == ["ping a"]
+
+
 # -- the matrix ----------------------------------------------------------------------------------------------------
 
 
