@@ -171,8 +171,8 @@ def test_those_who_start_one_after_the_other_are_pinged_together() -> None:
         world.ready(name)
         world.now += 0.5
     world.take_log()
-    world.now = world.armed
-    world.feed(TimerDue())
+    assert world.armed is not None
+    world.wait(world.armed - world.now)
     assert world.take_log() == ["ping a", "ping b", "ping c"]
     assert {child.ping_at for child in world.state.children} == {world.armed}
 
