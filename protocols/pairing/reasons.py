@@ -41,7 +41,8 @@ def told_of(address: Address, error: Exception, *, met: bool) -> SpringlineError
 def unreached(error: SpringlineError) -> SpringlineError:
     """What a user makes of an address at which nobody takes the call; no words were tried."""
     if isinstance(error, Unreachable) and not error.hint:
-        return type(error)(error.message, f"is 'springline up' running there? {WHERE}; the words are still good")
+        there = "is the inviting device there, and is 'springline up' running on it?"
+        return type(error)(error.message, f"{there} {WHERE}; the words are still good")
     return error
 
 
