@@ -14,9 +14,10 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: $(STAMP)
 	$(BIN)/springline demo
 
-# Four at a time, whatever the cores: most tests wait for processes. Tests of one file stay together.
+# Four at a time, whatever the cores: most tests wait for processes. Tests of one file stay together; files come in their
+# order, in which those with nodes are before the many that only reckon, so that no long one is left for the end.
 test: $(STAMP)
-	$(BIN)/pytest -n 4 --dist loadfile
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -20,7 +20,8 @@ from springline.protocols.message import Custom
 from springline.store.envelope import Strength
 from springline.tests import forked
 
-PATIENCE = 30.0
+PATIENCE = 60.0
+"""Seconds: a machine may be busy. Where all is well it takes none of them."""
 
 
 def eventually(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:

@@ -37,7 +37,7 @@ def table_node(*bootstrap: str, listen: Address = ANYWHERE, prefix: Sequence[str
         yield Address.parse(json.loads(process.stdout.readline())["listen"])
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert not left_over(token)
 
 

@@ -87,7 +87,7 @@ def test_a_file_waits_until_it_is_approved(pair: Pair) -> None:
         assert not arrived(pair, "letter.txt").exists()
         assert transfer.progress().phase == "offering"
         assert pair.red.control.approve(one.id) == one
-        assert transfer.wait(timeout=30.0).name == "letter.txt"
+        assert transfer.wait(timeout=60.0).name == "letter.txt"
     assert arrived(pair, "letter.txt").read_bytes() == (pair.folder / "letter.txt").read_bytes()
     assert pair.red.control.approvals() == ()
     asked, settled = [event for event in heard if isinstance(event, ApprovalWanted | ApprovalSettled)]
@@ -99,7 +99,7 @@ def test_what_is_denied_is_not_sent_and_says_so(pair: Pair) -> None:
     transfer = send(pair, "junk.txt")
     pair.red.control.approve(wanted(pair).id, yes=False)
     with pytest.raises(RemoteFault, match="the user there has denied it"):
-        transfer.wait(timeout=30.0)
+        transfer.wait(timeout=60.0)
     assert not arrived(pair, "junk.txt").exists()
 
 
@@ -115,7 +115,7 @@ def test_what_nobody_approves_in_time_is_refused(pair: Pair) -> None:
     replace_approvals(pair, ApprovalsArgs(deadline=0.3))
     try:
         with pytest.raises(RemoteFault, match="nobody there approved it"):
-            send(pair, "forgotten.txt").wait(timeout=30.0)
+            send(pair, "forgotten.txt").wait(timeout=60.0)
     finally:
         replace_approvals(pair, ApprovalsArgs())
 
@@ -133,7 +133,7 @@ def test_a_link_that_breaks_while_it_waits_costs_no_second_question(pair: Pair) 
     eventually(lambda: transfer.progress().phase == "offering", "it is offered again")
     assert wanted(pair).id == one.id
     pair.red.control.approve(one.id)
-    transfer.wait(timeout=30.0)
+    transfer.wait(timeout=60.0)
     assert arrived(pair, "patient.txt").exists()
 
 
@@ -144,7 +144,7 @@ def test_what_is_approved_while_the_link_is_down_is_not_asked_again(pair: Pair) 
     eventually(lambda: pair.red.control.find(pair.blue_id).link.state != "Connected", "the link is down")
     pair.red.control.approve(one.id)
     pair.blue.control.connect(pair.red_id)
-    transfer.wait(timeout=30.0)
+    transfer.wait(timeout=60.0)
     assert arrived(pair, "early.txt").exists()
 
 
@@ -156,16 +156,16 @@ def test_killed_approvals_are_asked_again(pair: Pair) -> None:
     with pytest.raises(Misuse, match=one.id):
         pair.red.control.approve(one.id)
     pair.red.control.approve(wanted(pair).id)
-    transfer.wait(timeout=30.0)
+    transfer.wait(timeout=60.0)
 
 
 def test_trust_that_grows_lets_the_next_one_through(pair: Pair) -> None:
     waiting = send(pair, "first.txt")
     one = wanted(pair)
     _trust(pair, TrustLevel.TRUSTED)
-    send(pair, "second.txt").wait(timeout=30.0)
+    send(pair, "second.txt").wait(timeout=60.0)
     pair.red.control.approve(one.id)
-    waiting.wait(timeout=30.0)
+    waiting.wait(timeout=60.0)
 
 
 def test_one_device_asks_for_so_much_at_a_time_and_hides_nothing(pair: Pair) -> None:

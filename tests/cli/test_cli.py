@@ -77,7 +77,7 @@ def test_a_message_is_an_event_on_the_other_side(pair: Pair) -> None:
     try:
         while listening.poll() is None:  # until the listener is subscribed, messages pass it by
             assert good(pair.blue, "message", "red", "hello there")["delivered"] is True
-        said, _ = listening.communicate(timeout=30)
+        said, _ = listening.communicate(timeout=60)
     finally:
         listening.kill()
         listening.wait()

@@ -36,7 +36,7 @@ def test_it_says_where_it_is_and_stops_when_told(number: signal.Signals) -> None
     where = Address.parse(json.loads(process.stdout.readline())["listen"])
     assert (where.host, where.port > 0) == ("127.0.0.1", True)
     process.send_signal(number)
-    said, errors = process.communicate(timeout=30)
+    said, errors = process.communicate(timeout=60)
     assert (process.returncode, said, errors) == (0, "", "")
 
 
@@ -45,7 +45,7 @@ def test_a_person_sees_a_line() -> None:
     assert process.stdout is not None
     assert "keeping records for others at 127.0.0.1:" in process.stdout.readline()
     process.terminate()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
 
 def test_two_of_them_keep_what_a_third_finds(tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ def test_what_stands_in_the_way_is_one_line() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         process = start("--listen", f"127.0.0.1:{taken.getsockname()[1]}", "--json")
-        said, errors = process.communicate(timeout=30)
+        said, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert said == ""
     assert "no UDP socket could be bound" in errors
     assert "Traceback" not in errors
     process = start("--listen", "nonsense")
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
     assert "Traceback" not in errors

@@ -71,7 +71,7 @@ def test_a_file_of_a_verified_device_is_approved_or_denied(them: Company, answer
         assert one["id"] in bert.run("approve").stdout
         (settled,) = good(bert, "approve", *(one["id"] if part == "ID" else part for part in answer))
         assert (settled["id"], settled["approved"]) == (one["id"], "--deny" not in answer)
-        _, errors = sending.communicate(timeout=30)
+        _, errors = sending.communicate(timeout=60)
     finally:
         sending.kill()
         sending.wait()

@@ -17,6 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from springline.errors import Busy, LocalFault
 from springline.protocols.files import inbox as module
 from springline.protocols.files.inbox import Done, Inbox
+from springline.tests.memory import in_memory
+
+__all__ = ["in_memory"]
 
 ID, OTHER = UUID(int=7), UUID(int=8)
 DATA = b"what is in the file"
