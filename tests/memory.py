@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-MEMORY = "/dev/shm"  # noqa: S108 - in it, each test has a folder of its own, as in /tmp
+MEMORY = "/dev/shm"
 ENOUGH = 256 << 20
 """Bytes that have to be free there."""
 
