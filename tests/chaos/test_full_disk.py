@@ -14,6 +14,8 @@ from springline.errors import LocalFault, SpringlineError, StorageFull
 from springline.store.devices import TrustLevel
 from springline.tests.nodes import Pair, echo, eventually, paired, pid_of
 
+pytestmark = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="there is no prlimit(2) here")
+
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
