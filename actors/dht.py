@@ -73,12 +73,12 @@ REOPEN = 15.0
 AT_ONCE = 4
 """Searches at a time: of many devices that are sought each has its turn."""
 
-LOOKS = (2.0, 4.0, 8.0, *(20.0,) * 40, 40.0)
-"""Seconds between two looks for one device. Never more than a minute: when it comes back from wherever it was, perhaps
-only this side can dial."""
+LOOKS = (2.0, 4.0, 8.0, 20.0)
+"""Seconds between two looks for one device, however long it is away: when it is back, perhaps only this side can dial.
+A try below and then a look, each a quarter late, and the searches of both must not take a minute together."""
 
-TRIES = (2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
-"""Seconds between two tries to put down a record that nobody has taken."""
+TRIES = (2.0, 4.0, 8.0, 15.0)
+"""Seconds between two tries to put down a record that nobody has taken: nobody tells when the way out works again."""
 
 LIFETIME, RENEW = 7200.0, 1800.0
 """Seconds that a record is good for, and after which it is replaced."""
@@ -165,7 +165,12 @@ class DhtDiscovery(IoShell):
         self._puts.keep(self._sought | set(self._rendezvous.offered), now)
         for who in [who for who, laid in self._laid.items() if laid.until <= now]:
             del self._laid[who]
+        if self._membership is not None and self._membership.is_alone and self._is_needed():
+            self._membership.hurry()
         self._news.set()
+
+    def _is_needed(self) -> bool:
+        return len(self._looks) + len(self._puts) > 0
 
     @receives(AddressesChanged)
     async def addresses_changed(self, message: AddressesChanged, sender: Sender) -> None:
@@ -240,7 +245,7 @@ class DhtDiscovery(IoShell):
             except SpringlineError:
                 await asyncio.sleep(RETRY)
         await self._learn_own()
-        self._membership = Membership(self._table, self._bootstrap, self._friends, self._afresh)
+        self._membership = Membership(self._table, self._bootstrap, self._friends, self._afresh, self._is_needed)
         self.spawn(self._membership.keep())
 
     def _give_turns(self) -> None:

@@ -25,13 +25,11 @@ from springline.actors.messages import (
     DialDevice,
     DialEnded,
     FinishHandshake,
-    HungUp,
     SessionUp,
     SocketIsUp,
 )
 from springline.actors.shell import IoShell
 from springline.errors import Malformed, SpringlineError
-from springline.transport import trouble
 from springline.transport.address import Address
 from springline.transport.dialing import Race, connect, reason
 from springline.transport.handshaking import read_answer, send_frame
@@ -39,7 +37,7 @@ from springline.transport.lineup import Target
 from springline.transport.noise import SECOND_FRAME, confirm
 from springline.transport.places import Places
 from springline.transport.resolving import Resolver
-from springline.transport.trouble import Impostor, trouble_of
+from springline.transport.trouble import HungUp, Impostor, trouble_of
 
 MOST_ATTEMPTS = 384
 """Sockets that are connecting or shaking hands: fewer than handshakes the Keystore keeps in mind."""
@@ -133,19 +131,27 @@ class Dialler:
     def _attempt(self, dial: DialDevice, caller: str) -> Callable[[Target], Coroutine[Any, Any, _Won]]:
         told = False
 
-        async def attempt(target: Target) -> _Won:
+        async def call(target: Target, begin: BeginHandshake | Begun) -> _Won:
             nonlocal told
             async with self._attempts.take(dial.device) as place:
                 sock = await connect(target, place, self._own())
                 try:
                     if not told:
                         told = self._actor.tell(caller, SocketIsUp(dial.attempt, target.address))
-                    return _Won(sock, await self._introduce(sock, dial.device), target.address)
-                except BaseException as error:
+                    return _Won(sock, await self._introduce(sock, dial.device, begin), target.address)
+                except BaseException:
                     sock.close()
-                    if isinstance(error, trouble.HungUp):
-                        self._actor.tell(KEYSTORE, HungUp(dial.device))
                     raise
+
+        async def attempt(target: Target) -> _Won:
+            begin = BeginHandshake(dial.device, turn=dial.attempt)
+            try:
+                return await call(target, begin)
+            except HungUp:  # it does not know us, or not by our keys
+                begun = await self._recovery(begin)
+                if begun is None:
+                    raise
+                return await call(target, begun)
 
         return attempt
 
@@ -164,9 +170,17 @@ class Dialler:
                 return
             tell(caller, SessionUp(Fd(won.sock.fileno()), won.session, dial.attempt, won.address))
 
-    async def _introduce(self, sock: socket.socket, device: UUID) -> Authenticated:
+    async def _recovery(self, begin: BeginHandshake) -> Begun | None:
+        """A handshake by the recovery key, if it is time for that."""
+        try:
+            begun: Begun = await self._ask(begin.device, replace(begin, recover=True))
+        except SpringlineError:
+            return None
+        return begun
+
+    async def _introduce(self, sock: socket.socket, device: UUID, begin: BeginHandshake | Begun) -> Authenticated:
         """Messages 1 and 2 of the handshake. :raises SpringlineError: whoever is there is not that device."""
-        begun: Begun = await self._ask(device, BeginHandshake(device))
+        begun: Begun = begin if isinstance(begin, Begun) else await self._ask(device, begin)
         await send_frame(sock, begun.frame)
         answer = await read_answer(sock, SECOND_FRAME)
         try:
@@ -189,7 +203,7 @@ class Dialler:
             sock = targets and await trial.step("connect", self._connect(device, targets))
             if sock:
                 with sock:
-                    await trial.step("handshake", self._introduce(sock, device))
+                    await trial.step("handshake", self._introduce(sock, device, BeginHandshake(device)))
         return trial.result
 
     async def _connect(self, device: UUID, targets: Sequence[Target]) -> socket.socket:

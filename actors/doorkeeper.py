@@ -87,7 +87,10 @@ class Doorkeeper:
     def begin(self, message: BeginHandshake, now: datetime) -> Begun:
         """Noise message 1 to a device we dial. :raises Refused: it is not trusted."""
         device = self._vault.welcome(message.device, now)
-        psk = self._rotation.to_dial(message.device, now, within=bool(message.within))
+        if message.recover:
+            psk = self._rotation.recover(message.device, message.turn)
+        else:
+            psk = self._rotation.to_dial(message.device, now, message.turn, within=bool(message.within))
         static = self._vault.identity.static_private
         handshake = Handshake.initiate(CONNECT, static, device.info.static_key, psk, within=message.within)
         current, epoch = self._rotation.current(message.device), self._epochs.known(message.device)

@@ -50,7 +50,6 @@ from springline.actors.messages import (
     Contact,
     FinishHandshake,
     HowTuned,
-    HungUp,
     ListDevices,
     RotateKeys,
     SawAt,
@@ -341,11 +340,6 @@ class Keystore(Shell):
     def confirmed(self, message: Confirmed, sender: Sender) -> None:
         """A device that dialled us is who it says."""
         self._doorkeeper.confirmed(message.session, _now())
-
-    @receives(HungUp)
-    def hung_up(self, message: HungUp, sender: Sender) -> None:
-        """A device that we dialled does not know us, or not by our keys."""
-        self._rotation.refused(message.device)
 
     @receives(RotateKeys)
     def rotate(self, message: RotateKeys, sender: Sender) -> bytes | None:

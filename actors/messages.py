@@ -94,10 +94,15 @@ class BeginHandshake:
     """Dial: → ``Begun``, whose frame opens a Connect handshake with this device.
 
     :param within: hash of the session it is to refresh, or ``b""`` for a new one.
+    :param turn: the number of the dial it is for, or None for none. Where several keys may be the one that the device
+        has, dials take turns with them: all addresses of one dial try the same.
+    :param recover: the device has hung up on that dial: take the recovery key, if it has done so often enough.
     """
 
     device: UUID
     within: bytes = field(default=b"", repr=False)
+    turn: int | None = None
+    recover: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +134,6 @@ class AnswerHandshake:
 
     frame: bytes
     within: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class HungUp:
-    """Transport to Keystore, told: whoever answered a dial of this device has hung up at its first message."""
-
-    device: UUID
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ MOST_CANDIDATES = 8
 """Handshakes of a device whose new key may still be taken up: a race of several addresses makes several. Fewer than a
 follower keeps pending, so that no key is taken up that it has let go."""
 
-REFUSALS = 4
-"""Times in a row that the device hangs up on us, after which one dial in so many is made with the recovery key."""
+REFUSALS = 2
+"""Dials in a row on which the device hangs up, until the recovery key is tried: one may have met it while it starts."""
 
 _LAYOUT = struct.Struct(">B8s8s")
 _NONE = bytes(8)
@@ -69,26 +69,37 @@ class Rotation:
         self._lifetime = lifetime
         self._candidates: dict[UUID, OrderedDict[bytes, bytes]] = {}
         self._turns: dict[UUID, int] = {}
-        self._refusals: dict[UUID, int] = {}
+        self._refusals: dict[UUID, tuple[int | None, int]] = {}
 
     # -- handshakes ------------------------------------------------------------------------------------------------
 
-    def to_dial(self, device: UUID, now: datetime, *, within: bool = False) -> bytes:
+    def to_dial(self, device: UUID, now: datetime, turn: int | None = None, *, within: bool = False) -> bytes:
         """The key (32 bytes) for a handshake that we begin. :raises Damaged: there is none.
 
+        :param turn: of the dial it is for. It is not counted here: if the addresses of a dial took turns with the keys,
+            one of two addresses, and be it the right one, would get every second key only.
         :param within: in a session with the device, where nobody can be locked out and nothing is over.
         """
         keys = self._vault.keys(device)
         if keys.are_over(now) and not within:
             return keys.recovery
-        turn = self._turns[device] = self._turns.get(device, -1) + 1
-        if self._refusals.get(device, 0) >= REFUSALS and turn % REFUSALS == 0:
-            return keys.recovery
+        if turn is None:
+            turn = self._turns[device] = self._turns.get(device, -1) + 1
         return keys.to_dial(turn)
 
-    def refused(self, device: UUID) -> None:
-        """Whoever we dialled has hung up: it may have been set back to a time when it had none of our keys."""
-        self._refusals[device] = self._refusals.get(device, 0) + 1
+    def recover(self, device: UUID, turn: int | None) -> bytes:
+        """The recovery key (32 bytes), for a device that has hung up on that dial.
+
+        It may have been set back to a time when it had none of our keys, and we can't tell that from other reasons.
+
+        :raises Refused: it has not hung up often enough.
+        """
+        last, count = self._refusals.get(device, (None, 0))
+        count += last != turn or not count  # several addresses are one dial
+        self._refusals[device] = turn, count
+        if count < REFUSALS:
+            raise Refused("the device has hung up once only")
+        return self._vault.keys(device).recovery
 
     def accepted(self, device: UUID, used: bytes, now: datetime, *, within: bool = False) -> bytes:
         """The key of a handshake that the device begins. :raises KeyUnknown: it is none of ours, or its time is over.

@@ -45,6 +45,8 @@ class Actor:
         self.told: dict[UUID | int, list[object]] = {}
         self.asking = self.most_asking = 0
         self.revoked: set[UUID] = set()
+        self.turns: list[int | None] = []
+        self.recovers = False
         self._handles: dict[int, UUID] = {}
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -62,7 +64,10 @@ class Actor:
         if isinstance(body, BeginHandshake):
             if body.device in self.revoked:
                 raise Refused("the device is revoked")
+            if body.recover and not self.recovers:
+                raise Refused("the device has hung up once only")
             self._handles[len(self._handles)] = body.device
+            self.turns.append(body.turn)
             return Begun(len(self._handles) - 1, FIRST)
         assert isinstance(body, FinishHandshake)
         if body.frame != SECOND:
@@ -92,8 +97,11 @@ class Servers:
         self._servers: list[asyncio.Server] = []
         self._talks: set[asyncio.Task[Any]] = set()
 
-    async def _serve(self, answer: bytes | None) -> Address:
+    async def _serve(self, answer: bytes | None, hangs_up: int = 0) -> Address:
+        """:param hangs_up: on how many callers, at first."""
+
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal hangs_up
             task = asyncio.current_task()
             assert task
             self._talks.add(task)
@@ -101,9 +109,11 @@ class Servers:
             self.most_inside = max(self.most_inside, self.inside)
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 await reader.readexactly(2 + FIRST_FRAME)
-                if answer is not None:
-                    writer.write(len(answer).to_bytes(2, "big") + answer)
-                await reader.read()
+                hangs_up -= 1
+                if hangs_up < 0:
+                    if answer is not None:
+                        writer.write(len(answer).to_bytes(2, "big") + answer)
+                    await reader.read()
             self.inside -= 1
             writer.close()
             with contextlib.suppress(OSError):
@@ -115,6 +125,9 @@ class Servers:
 
     async def good(self) -> Address:
         return await self._serve(SECOND)
+
+    async def moody(self) -> Address:
+        return await self._serve(SECOND, hangs_up=1)
 
     async def silent(self) -> Address:
         return await self._serve(None)
@@ -166,6 +179,31 @@ def test_a_session_is_handed_over_with_the_address_that_has_won() -> None:
         (up,) = actor.of(1, SessionUp)
         assert (up.session.device, up.remote) == (device, good)
         assert len(actor.of(1, SocketIsUp)) == 1
+
+    played(scene)
+
+
+def test_all_addresses_of_a_dial_are_tried_with_one_key() -> None:
+    async def scene(actor: Actor, dialler: Dialler, servers: Servers) -> None:
+        where = await servers.wrong(), await servers.good()
+        for attempt in (3, 4):
+            dialler.dial(DialDevice(uuid4(), attempt, where), ME)
+            await actor.done()
+        assert actor.turns == [3, 3, 4, 4]
+
+    played(scene)
+
+
+@pytest.mark.parametrize("it_is_time", [True, False])
+def test_who_hangs_up_is_called_again_by_the_recovery_key_if_it_is_time(it_is_time: bool) -> None:
+    async def scene(actor: Actor, dialler: Dialler, servers: Servers) -> None:
+        actor.recovers = it_is_time
+        dialler.dial(DialDevice(uuid4(), 1, (await servers.moody(),)), ME)
+        await actor.done()
+        assert len(actor.of(1, SessionUp)) == it_is_time
+        assert len(actor.of(1, SocketIsUp)) == 1
+        if not it_is_time:
+            assert "hangs up" in actor.of(1, DialEnded)[0].reason
 
     played(scene)
 

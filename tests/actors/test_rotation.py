@@ -9,6 +9,7 @@ through, too: three handshakes have some 350,000 states.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -377,20 +378,21 @@ def test_a_session_that_is_open_outlives_them() -> None:
 @pytest.mark.parametrize("sides", [(LEADER,), (FOLLOWER,), SIDES])
 @pytest.mark.parametrize("dialler", SIDES)
 def test_nobody_is_locked_out_by_them_whoever_dials(sides: tuple[UUID, ...], dialler: UUID) -> None:
-    """Also if the other side knows of no lifetime: who is hung up on comes by the recovery key after a few times."""
+    """Also if the other side knows of no lifetime: who is hung up on comes by the recovery key on the next dial."""
     first = EncryptedSessionKeys(key(1), NOW)
     world = over(World((first, first)), *sides)
     here, _ = world.keystore(dialler)
     there, _ = world.keystore(other(dialler))
-    for turn in range(2 * REFUSALS):
-        psk = here.to_dial(other(dialler), NOW)
-        try:
+    for turn in range(1, 1 + REFUSALS):
+        psk = here.to_dial(other(dialler), NOW, turn)
+        with contextlib.suppress(KeyUnknown):
             assert there.accepted(dialler, key_id(psk), NOW) == psk
-        except KeyUnknown:
-            assert turn < 2 * REFUSALS - 1
-            here.refused(other(dialler))
-        else:
             return
+        with contextlib.suppress(Refused):
+            psk = here.recover(other(dialler), turn)
+            assert there.accepted(dialler, key_id(psk), NOW) == psk
+            return
+    pytest.fail("locked out")
 
 
 @pytest.mark.parametrize("sides", [(), SIDES])
@@ -408,6 +410,25 @@ def test_a_rotation_gives_them_their_time_anew(sides: tuple[UUID, ...], monkeypa
     monkeypatch.undo()
     world = settled(world)  # without a lifetime the next key has none
     assert {keys.expires_at for keys in world.stored} == {None}
+
+
+def test_dials_take_turns_with_the_keys_and_addresses_do_not() -> None:
+    """Or the right one of two addresses, say, would be tried with every second key only."""
+    kept = replace(EncryptedSessionKeys(key(1), NOW), previous=key(2))
+    made, _ = World((kept, kept)).keystore(LEADER)
+    assert [made.to_dial(FOLLOWER, NOW, turn) for turn in (0, 0, 1, 1, 2)] == [key(1), key(1), key(2), key(2), key(1)]
+
+
+def test_who_hangs_up_again_and_again_is_tried_with_the_recovery_key() -> None:
+    kept = EncryptedSessionKeys(key(1), NOW)
+    made, _ = World((kept, kept)).keystore(LEADER)
+    for _life in range(2):
+        for dial in range(1, REFUSALS):
+            for _address in range(REFUSALS):
+                with pytest.raises(Refused, match="once"):
+                    made.recover(FOLLOWER, dial)
+        assert made.recover(FOLLOWER, REFUSALS) == kept.recovery
+        made.finished(FOLLOWER, b"session", b"secret")
 
 
 def test_candidates_are_bounded() -> None:

@@ -1,8 +1,10 @@
 """How a node becomes, and stays, part of the distributed table.
 
 The rule: whoever is alone asks those it could begin with, again and again, at growing intervals; whoever has company
-asks seldom. The nodes that were configured are greeted each time, so that two halves of a table that were apart grow
-together again. Names are looked up anew each time, with a bound on how long and how many.
+asks seldom. Intervals stay short while the table is needed, because nobody tells when the way out works again; and whom
+it knew before it moved it asks until somebody answers, however often it moves in the meantime. The nodes that were
+configured are greeted each time, so that two halves of a table that were apart grow together again. Names are looked up
+anew each time, with a bound on how long and how many.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from springline.transport.resolving import Resolver
 ALONE = (2.0, 300.0)
 """Seconds between two tries while nobody answers: at first, and for long."""
 
+NEEDED = 15.0
+"""The same, for long, while somebody is looked for."""
+
 IN_COMPANY = 3600.0
 """Seconds between two looks at who is there."""
 
@@ -31,7 +36,7 @@ class Membership:
     """Keeps one node in the table.
 
     :param bootstrap: where to begin. :param others: further addresses where there may be a node, asked for while alone.
-    :param joined: called when there is somebody, after there was nobody.
+    :param joined: called when there is somebody, after there was nobody. :param needed: is somebody looked for?
     """
 
     def __init__(
@@ -40,8 +45,9 @@ class Membership:
         bootstrap: Sequence[Address],
         others: Callable[[], Awaitable[Iterable[Address]]] | None = None,
         joined: Callable[[], object] = lambda: None,
+        needed: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._joined = joined
+        self._joined, self._needed = joined, needed
         self._table, self._bootstrap, self._others = table, tuple(bootstrap), others
         self._resolver = Resolver()
         self._hurry = asyncio.Event()
@@ -51,7 +57,7 @@ class Membership:
 
     def hurry(self, former: Iterable[At] = ()) -> None:
         """Look at once. :param former: nodes that were known before."""
-        self._former = tuple(former)
+        self._former = tuple(dict.fromkeys((*former, *self._former)))[:MOST_GREETED]
         self._hurry.set()
 
     async def keep(self) -> None:
@@ -64,7 +70,8 @@ class Membership:
             if answered and self.is_alone:
                 self._joined()
             self.is_alone = not answered
-            pause = IN_COMPANY if answered else min(ALONE[1], ALONE[0] * 2.0 ** min(tries - 1, 16))
+            longest = NEEDED if self._needed() else ALONE[1]
+            pause = IN_COMPANY if answered else min(longest, ALONE[0] * 2.0 ** min(tries - 1, 16))
             try:
                 async with asyncio.timeout(pause * random.uniform(0.75, 1.25)):  # noqa: S311 - it spreads, it hides nothing
                     await self._hurry.wait()
@@ -74,7 +81,7 @@ class Membership:
 
     async def _look(self) -> bool:
         """Whether anybody is there."""
-        former, self._former = self._former, ()
+        former = self._former
         known = await self._table.refresh() if self._table.neighbours else False
         addresses = list(self._bootstrap)
         if not known and self._others is not None:
@@ -82,7 +89,10 @@ class Membership:
         found = [*former, *(at for some in await asyncio.gather(*map(self._resolve, addresses)) for at in some)]
         nodes = list(dict.fromkeys(found))[:MOST_GREETED]
         self.greeted = len(nodes)
-        return await self._table.join(nodes) or known
+        answered = await self._table.join(nodes)
+        if answered and self._former == former:  # else it has moved again
+            self._former = ()
+        return answered or known
 
     async def _resolve(self, address: Address) -> list[At]:
         try:

@@ -79,6 +79,56 @@ def test_others_are_asked_for_while_it_is_alone() -> None:
     run(play())
 
 
+def test_while_it_is_needed_it_never_waits_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "ALONE", (600.0, 600.0))
+    monkeypatch.setattr(joining, "NEEDED", 0.05)
+
+    async def play() -> None:
+        first = node()
+        where = first.addresses[0]
+        first.close()
+        second, joined, in_vain = node(), asyncio.Event(), asyncio.Event()
+
+        def needed() -> bool:
+            in_vain.set()
+            return True
+
+        keeping = asyncio.create_task(Membership(second, [where], joined=joined.set, needed=needed).keep())
+        await in_vain.wait()
+        late = _at(where)
+        await joined.wait()
+        keeping.cancel()
+        second.close()
+        late.close()
+
+    run(play())
+
+
+def test_whom_it_knew_is_asked_until_somebody_answers() -> None:
+    """It moves, and moves again, before it can reach anybody; nobody else is there to begin with."""
+
+    async def play() -> None:
+        first = node()
+        where = first.addresses[0]
+        second, joined = node(), asyncio.Event()
+        await second.join([at(first)])
+        first.close()
+        membership = Membership(second, [], joined=joined.set)
+        keeping = asyncio.create_task(membership.keep())
+        membership.hurry(second.renew())
+        await until(lambda: membership.greeted)
+        membership.hurry(second.renew())  # it knows nobody any more
+        await until(lambda: not membership._hurry.is_set())
+        late = _at(where)
+        await joined.wait()
+        assert second.neighbours == 1
+        keeping.cancel()
+        second.close()
+        late.close()
+
+    run(play())
+
+
 def test_two_halves_grow_together() -> None:
     """They met somebody each, before the one whom both were told of was there."""
 
