@@ -8,6 +8,7 @@ is ``store/vault.py`` in memory.
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,11 +28,28 @@ from springline.transport.address import Address
 BATCH = 64
 """Facts told at a time."""
 
+MOST_FORMER = 8
+"""Former keys of a device that a backup may bring back."""
+
+
+class Identity(NetworkIdentity):
+    """Works out what follows from its keys once: it is asked very often."""
+
+    @functools.cached_property
+    def signing_key(self) -> bytes:
+        """As ever."""
+        return super().signing_key
+
+    @functools.cached_property
+    def device_id(self) -> UUID:
+        """As ever."""
+        return super().device_id
+
 
 @functools.cache
 def identity(number: int) -> NetworkIdentity:
     """The private side of the device with that number."""
-    return NetworkIdentity(number.to_bytes(32, "big"), (number + 1000).to_bytes(32, "big"))
+    return Identity(number.to_bytes(32, "big"), (number + 1000).to_bytes(32, "big"))
 
 
 @functools.cache
@@ -62,6 +80,7 @@ class Book:
         self.revocations = Revocations()
         self._preferences: dict[UUID, ConnectionConfig] = {}
         self._keys: dict[UUID, EncryptedSessionKeys] = {}
+        self._former_keys: dict[UUID, deque[EncryptedSessionKeys]] = {}
 
     def pair(self, number: int, addresses: Iterable[Address], key: bytes, wall: float) -> None:
         """Both users have said yes to each other. :param key: the relationship key both sides have derived."""
@@ -82,10 +101,12 @@ class Book:
         """How far it is trusted now."""
         return effective(self.devices[peer], moment(wall))
 
-    def welcome(self, peer: UUID, wall: float) -> None:
-        """May it have a session now? :raises Refused: no."""
-        if peer not in self.devices or self.trust(peer, wall) in BARRED:
+    def welcome(self, peer: UUID, now: datetime) -> PairedDevice:
+        """It, if it may have a session now. :raises Refused: it may not."""
+        known = self.devices.get(peer)
+        if known is None or effective(known, now) in BARRED:
             raise Refused(f"{peer} is not welcome", "pair it again")
+        return known
 
     def want(self, peer: UUID, wanted: bool) -> None:
         """Whether the user wants the link."""
@@ -109,7 +130,25 @@ class Book:
     def change_keys(self, peer: UUID, keys: EncryptedSessionKeys) -> None:
         """Keep others."""
         if self.devices[peer].trust is not TrustLevel.REVOKED:
+            self._former_keys.setdefault(peer, deque(maxlen=MOST_FORMER)).append(self._keys[peer])
             self._keys[peer] = keys
+
+    def set_back(self, peer: UUID, steps: int) -> bool:
+        """Its keys are what they were so many changes ago, as on a disk that was restored; whether there are such."""
+        former = self._former_keys.get(peer, ())
+        if len(former) < steps:
+            return False
+        self._keys[peer] = former[-steps]
+        return True
+
+    def recovery_of(self, peer: UUID) -> bytes:
+        """The recovery key shared with it, or ``b""``."""
+        known = self._keys.get(peer)
+        return b"" if known is None else known.recovery
+
+    def _wipe(self, peer: UUID) -> None:
+        self._keys.pop(peer, None)
+        self._former_keys.pop(peer, None)
 
     # -- where it is -------------------------------------------------------------------------------------------------
 
@@ -134,7 +173,7 @@ class Book:
             known = known.add(fact, self.devices.keys())
         self.devices[peer] = replace(device, trust=TrustLevel.REVOKED)
         self.revocations = known.forget((peer,))
-        self._keys.pop(peer, None)
+        self._wipe(peer)
 
     def facts_for(self, peer: UUID, wall: float) -> tuple[bytes, ...]:
         """What it does not know. :raises Refused: it is not trusted."""
@@ -158,7 +197,7 @@ class Book:
         self.devices.update((one.info.device_id, replace(one, trust=TrustLevel.REVOKED)) for one in gone)
         self.revocations = known.forget(ids)
         for peer in ids:
-            self._keys.pop(peer, None)
+            self._wipe(peer)
         return ids
 
     def acked(self, peer: UUID, ids: Iterable[bytes], wall: float, *, all_of_them: bool) -> None:

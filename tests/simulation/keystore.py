@@ -1,7 +1,7 @@
 """The simulated Keystore: who may have a session, of which epoch, by which key; who is trusted.
 
-The rule: after ``actors/doorkeeper.py``, with the real rotation of the relationship keys; only the Noise handshake is
-left out, and what both sides would derive from it is a number that both are given.
+The rule: after ``actors/doorkeeper.py``, with the real rotation of the relationship keys, and the real part in finding
+devices; only the Noise handshake is left out, and what both sides would derive from it is a number that both are given.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from springline.actors.doorkeeper import MOST_UNCONFIRMED
+from springline.actors.finding import Announcement, FindingKeys, Lookout, SealRecords
+from springline.actors.findkeeping import Findkeeper
 from springline.actors.rotation import Rotation
 from springline.errors import LocalFault, Refused
 from springline.store import revocation
@@ -43,6 +45,7 @@ class Keystore(Process):
         self._book = node.book
         self._epochs = Epochs(node.clock.wall)
         self._rotation = Rotation(cast(Vault, node.book), lambda _kind, _device, _detail: None)
+        self._finding = Findkeeper(cast(Vault, node.book))
         self._handles = itertools.count(1)
         self._open: set[int] = set()
         self._unconfirmed: dict[bytes, First] = {}
@@ -59,11 +62,11 @@ class Keystore(Process):
 
     # -- handshakes --------------------------------------------------------------------------------------------------
 
-    def begin(self, device: UUID) -> First:
-        """A first frame. :raises Refused: it is not trusted."""
-        wall = self.node.clock.wall
-        self._book.welcome(device, wall)
-        used = key_id(self._rotation.to_dial(device, moment(wall)))
+    def begin(self, device: UUID, turn: int | None = None, *, recover: bool = False) -> First:
+        """A first frame, as ``BeginHandshake``. :raises Refused: it is not trusted, or not to be recovered yet."""
+        now = moment(self.node.clock.wall)
+        self._book.welcome(device, now)
+        used = key_id((self._rotation.recover if recover else self._rotation.to_dial)(device, now, turn))
         return First(self._book.id, device, self._epochs.known(device), used, self._rotation.current(device))
 
     def finish(self, device: UUID, theirs: Second, *, within: bool = False) -> None:
@@ -75,13 +78,13 @@ class Keystore(Process):
 
     def answer(self, theirs: First, *, within: bool = False) -> Second:
         """A device calls. :raises Refused: it may not come in, or uses a key that is not shared with it."""
-        wall, device = self.node.clock.wall, theirs.dialler
-        self._book.welcome(device, wall)
-        self._rotation.accepted(device, theirs.used, moment(wall))
+        now, device = moment(self.node.clock.wall), theirs.dialler
+        self._book.welcome(device, now)
+        self._rotation.accepted(device, theirs.used, now)
         epoch = self._epochs.assign(device, theirs.epoch)
         second = Second(epoch, self._hash(), self._rotation.current(device))
         if within:
-            self._rotation.proved(device, theirs.current, moment(wall))
+            self._rotation.proved(device, theirs.current, now)
         else:
             self._unconfirmed[second.hash] = theirs
             if len(self._unconfirmed) > MOST_UNCONFIRMED:
@@ -121,17 +124,29 @@ class Keystore(Process):
 
     def rotate(self, device: UUID, session: bytes, message: bytes | None) -> bytes | None:
         """A step of rotating the key shared with it; None begins. :raises Refused: it is not trusted."""
-        wall = self.node.clock.wall
-        self._book.welcome(device, wall)
+        now = moment(self.node.clock.wall)
+        self._book.welcome(device, now)
         if message is None:
             return self._rotation.begin(device, session)
-        return self._rotation.step(device, session, message, moment(wall))
+        answer = self._rotation.step(device, session, message, now)
+        self.node.rotates()
+        return answer
 
     def paired(self, device: UUID) -> None:
         """It was paired (again)."""
         self._rotation.forget(device)
         for session in [session for session, said in self._unconfirmed.items() if said.dialler == device]:
             del self._unconfirmed[session]
+
+    # -- finding -----------------------------------------------------------------------------------------------------
+
+    def lookouts(self, asked: FindingKeys) -> tuple[Lookout, ...]:
+        """What to look out for."""
+        return self._finding.lookouts(asked, moment(self.node.clock.wall))
+
+    def announcements(self, asked: SealRecords) -> tuple[Announcement, ...]:
+        """This device's records."""
+        return self._finding.announcements(asked, moment(self.node.clock.wall))
 
     # -- what is kept ------------------------------------------------------------------------------------------------
 

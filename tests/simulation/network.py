@@ -80,7 +80,7 @@ class Host:
         self.boot = 0  # how often it was started
         self.site: Site | None = None
         self.ip = ""
-        self.mapped = False  # its router passes on its port
+        self.mapped = False  # its router has granted a port
         self.accept: Callable[[Any, Address], None] | None = None  # the node's listener, or None: refused
         self.hear: Callable[[Any], None] | None = None  # takes datagrams
 
@@ -158,7 +158,6 @@ class Network:
         if not site.nat:
             self._public[host.ip] = host
         site.hosts[host.ip] = host
-        host.mapped = site.nat and site.maps
 
     def _free_public(self) -> str:
         draw = self.queue.random.randrange

@@ -11,17 +11,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from springline.actors.finding import DHT, MDNS, PORTS
+from springline.actors.messages import CONNECTIONS, TRANSPORT
 from springline.tests.simulation.book import Book
 from springline.tests.simulation.clock import Clock, Loop
 from springline.tests.simulation.connection import Connection
-from springline.tests.simulation.finder import Finder
+from springline.tests.simulation.dht import Dht
 from springline.tests.simulation.keystore import Keystore
-from springline.tests.simulation.network import Host
+from springline.tests.simulation.mdns import Mdns
+from springline.tests.simulation.monitor import Monitor
+from springline.tests.simulation.network import Host, Site
+from springline.tests.simulation.ports import Ports
 from springline.tests.simulation.process import Process
 from springline.tests.simulation.transport import Transport
 from springline.tests.simulation.wire import End
 from springline.transport.address import Address
 from springline.transport.link import Phase
+from springline.transport.network import Change
 from springline.transport.story import Entry, Story, process_ended
 
 if TYPE_CHECKING:
@@ -33,10 +39,9 @@ SEEK_AFTER = 0.5
 LOOK_FOR_UNTOLD = 60.0
 """Seconds, as of ``protocols/trust/handler.py``."""
 
-MAPPER_ASKS = 20.0
-"""Seconds between two questions to the router where it is."""
-
 MOST_LANES = 400
+
+FINDERS = ("mdns", "dht")
 
 
 class Manager(Process):
@@ -98,13 +103,19 @@ class Manager(Process):
         self.stories[device] = self.stories.get(device, Story()).add(entry)
         self.node.world.watch.told(self.node, device, self.stories[device])
 
-    def whom_to_seek(self) -> None:
-        """A finder has just started."""
-        self._tell_finder()
+    def network_changed(self, change: Change) -> None:
+        """Tell all connections."""
+        for device in list(self.node.connections):
+            self.node.tell(
+                ("manager", device),
+                lambda device=device: self.node.connections.get(device),  # type: ignore[misc]
+                lambda connection: connection.network_changed(change.what, change.gone),
+            )
 
-    def _tell_finder(self) -> None:
-        sought = self._sought or frozenset()
-        self.node.tell(("manager", "finder"), lambda: self.node.finder, lambda finder: finder.seek(sought))
+    def whom_to_seek(self, name: str) -> None:
+        """A finder has just started."""
+        sought, node = self._sought or frozenset(), self.node
+        node.tell(("manager", name), lambda: getattr(node, name), lambda finder: finder.seek(sought))
 
     def _seek_soon(self) -> None:
         if not self._seeking_soon:
@@ -123,11 +134,15 @@ class Manager(Process):
         )
         if sought != self._sought:
             self._sought = sought
-            self._tell_finder()
+            for name in FINDERS:
+                self.whom_to_seek(name)
 
 
 class Node:
     """One device. :param number: its identity's, too."""
+
+    NAMES = {CONNECTIONS: "manager", DHT: "dht", MDNS: "mdns", PORTS: "ports", TRANSPORT: "transport"}
+    """The processes by the names that actors have."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world = world
@@ -141,7 +156,11 @@ class Node:
         self.transport: Transport | None = None
         self.keystore: Keystore | None = None
         self.manager: Manager | None = None
-        self.finder: Finder | None = None
+        self.monitor: Monitor | None = None
+        self.ports: Ports | None = None
+        self.mdns: Mdns | None = None
+        self.dht: Dht | None = None
+        self.interrupt: Callable[[], object] | None = None  # see plan.py
         self._loop = Loop(self.clock)
         self._lanes: dict[object, float] = {}
         self._backlog: list[tuple[End, Address]] = []
@@ -166,8 +185,8 @@ class Node:
         self.keystore = Keystore(self)
         self.transport = Transport(self)
         self.host.accept, self.host.hear = self._accept, self._hear
-        self.manager = Manager(self)
-        self.finder = Finder(self)
+        for name in ("monitor", "ports", "mdns", "dht", "manager"):
+            setattr(self, name, KINDS[name](self))
         self.look_for_untold()
 
     def stop(self, *, orderly: bool) -> None:
@@ -178,10 +197,11 @@ class Node:
             for connection in self.connections.values():
                 connection.stop()
         self._loop.close()
-        for process in (self.manager, self.finder, self.transport, self.keystore):
+        for name in KINDS:
+            process = getattr(self, name)
             if process is not None:
                 process.kill()
-        self.manager = self.finder = self.transport = self.keystore = None
+                setattr(self, name, None)
         self.connections.clear()
         for end, _ in self._backlog:
             end.close()
@@ -210,14 +230,11 @@ class Node:
             return
         process.kill()
         setattr(self, name, None)
-        kinds: dict[str, type[Process]] = {
-            "keystore": Keystore, "transport": Transport, "manager": Manager, "finder": Finder
-        }  # fmt: skip
         pause = 0.05 + 0.25 * self.world.queue.random.random()
-        self._loop.call_later(pause, self._restart, name, kinds[name])
+        self._loop.call_later(pause, self._restart, name)
 
-    def _restart(self, name: str, kind: type[Process]) -> None:
-        setattr(self, name, kind(self))
+    def _restart(self, name: str) -> None:
+        setattr(self, name, KINDS[name](self))
         if self.transport is not None and name == "transport":
             backlog, self._backlog = self._backlog, []
             for end, remote in backlog:
@@ -237,8 +254,8 @@ class Node:
             self.transport.greet(end, remote)
 
     def _hear(self, message: Any) -> None:
-        if self.finder is not None:
-            self.finder.hear(message)
+        if self.mdns is not None:
+            self.mdns.hear(message)
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -275,36 +292,64 @@ class Node:
             self.later(lane, arrives)
         return there
 
-    # -- the network monitor -----------------------------------------------------------------------------------------
+    # -- what happens to its machine ---------------------------------------------------------------------------------
 
-    def network_changed(self, what: str, gone: frozenset[str], within: float) -> None:
-        """The machine's network has changed; the monitor finds that out within so many seconds."""
-        if self.running:
-            pause = within * self.world.queue.random.random()
-            self._loop.call_later(pause, self._tell_of_change, what, gone)
+    def fall_asleep(self) -> None:
+        """All of it stops."""
+        self.attend()
+        self.clock.sleep()
+
+    def rotates(self) -> None:
+        """A step of a rotation is written down, and not yet told: the moment for it to be interrupted."""
+        interrupt, self.interrupt = self.interrupt, None
+        if interrupt is not None:
+            interrupt()
+
+    def set_clock(self, wrong: float) -> None:
+        """The wall clock is set. :param wrong: seconds ahead of true time."""
+        self.attend()
+        self.clock.wrong = wrong
+
+    def attend(self) -> None:
+        """See ``monitor.py``."""
+        if self.monitor is not None and self.host.awake:
+            self.monitor.attend()
+
+    def move(self, site: Site | None) -> None:
+        """Be in that network, or in none; the kernel tells who listens."""
+        if site is None:
+            self.world.network.leave(self.host)
+        else:
+            self.world.network.join(self.host, site)
+        if self.monitor is not None:
+            self.monitor.ring()
+
+    # -- finding -----------------------------------------------------------------------------------------------------
 
     def look_soon(self, device: UUID | None = None) -> None:
-        """See ``finder.py``."""
-        if self.finder is not None and self.host.awake:
-            self.finder.look_soon(device)
+        """Something is different, see ``mdns.py`` and ``dht.py``."""
+        if self.host.awake:
+            if self.mdns is not None:
+                self.mdns.look_soon()
+            if self.dht is not None:
+                self.dht.look_soon(device)
+            if self.ports is not None:
+                self.ports.look_soon()
 
-    def mapping_changed(self) -> None:
-        """The router has another address; the port mapper finds that out when it asks the next time."""
-        if self.running:
-            pause = MAPPER_ASKS * self.world.queue.random.random()
-            finder = lambda: self.tell(("ports", "finder"), lambda: self.finder, lambda one: one.addresses_changed())  # noqa: E731
-            self._loop.call_later(pause, finder)
-
-    def _tell_of_change(self, what: str, gone: frozenset[str]) -> None:
-        if self.world.traces:
-            self.note(f"network changed: {what}")
-        for device in list(self.connections):
+    def tell_of(self, device: UUID, via: str, addresses: tuple[Address, ...], issued_at: float) -> None:
+        """A finder has found it; what its connection was told before is left out, as it changes nothing."""
+        connection = self.connections.get(device)
+        if connection is not None and (via, issued_at) not in connection.heard:
             self.tell(
-                ("network", device),
-                lambda device=device: self.connections.get(device),  # type: ignore[misc]
-                lambda connection: connection.network_changed(what, gone),
+                (via, device),
+                lambda: self.connections.get(device),
+                lambda connection: connection.found(via, addresses, issued_at),
             )
-        self.tell(("network", "finder"), lambda: self.finder, lambda finder: finder.network_changed())
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it says that it is."""
+        return () if self.transport is None else self.transport.own_addresses()
 
     # -- trust -------------------------------------------------------------------------------------------------------
 
@@ -345,3 +390,10 @@ class Node:
         if self.book.revocations.facts:
             self.spread()
         self._loop.call_later(LOOK_FOR_UNTOLD * (1 if self.book.revocations.facts else 10), self.look_for_untold)
+
+
+KINDS: dict[str, type[Process]] = {
+    "manager": Manager, "dht": Dht, "mdns": Mdns, "ports": Ports, "monitor": Monitor, "transport": Transport,
+    "keystore": Keystore,
+}  # fmt: skip
+"""Its processes but for the connections, by their names, in the order in which they end."""

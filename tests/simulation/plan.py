@@ -30,6 +30,9 @@ TOGETHER = 0.2
 AFTER = 8.0
 """Seconds at most between one and the next it brings: less than it takes to get over it."""
 
+IN_TIME = 30.0
+"""Seconds in which a rotation begins after a link was killed, if it is going to."""
+
 Action = Callable[[], None]
 
 
@@ -135,8 +138,12 @@ def _kill(name: str) -> Callable[[World, Node], None]:
 def _kill_connection(world: World, node: Node) -> None:
     if node.connections and node.host.awake:
         other = world.by_id[world.fate.choice(sorted(node.connections))]
-        node.kill_connection(other.book.id)
-        world.disturbed("process killed: connection", node, other)
+        _kill_one(world, node, other)
+
+
+def _kill_one(world: World, node: Node, other: Node) -> None:
+    node.kill_connection(other.book.id)
+    world.disturbed("process killed: connection", node, other)
 
 
 def _restart(world: World, node: Node) -> None:
@@ -163,12 +170,65 @@ def _power_on(node: Node) -> None:
         node.power_on()
 
 
+def _set_back(world: World, node: Node) -> None:
+    """Its disk is restored from a backup: of some device it has keys that were replaced since.
+
+    Not after a pairing that only one side had to renew: then their recovery keys differ, and they must pair again.
+    """
+    other = _some_peer(world, node)
+    if other is None or not node.running or not node.host.awake:
+        return
+    if node.book.recovery_of(other.book.id) != other.book.recovery_of(node.book.id):
+        return
+    node.stop(orderly=False)
+    node.book.set_back(other.book.id, world.fate.randrange(1, 7))
+    world.disturbed("set back by a backup", node)
+    later(world, node, spread(world, 0.5, 3600), "set back by a backup", lambda: _start(node))
+
+
+def _interrupt(world: World, node: Node) -> None:
+    """A session is begun anew, so that its key rotates; in the midst of that something breaks, here or there."""
+    other = _some_peer(world, node)
+    if other is None or not node.running or not other.running or not (node.host.awake and other.host.awake):
+        return
+    draw = world.fate
+    victim, what, steps = draw.choice((node, other)), draw.choice(("app", "keystore", "link")), draw.randrange(3)
+    until = world.queue.now + IN_TIME
+
+    def step() -> None:
+        nonlocal steps
+        steps -= 1
+        if steps >= 0:
+            victim.interrupt = step
+        elif world.queue.now < until:
+            world.queue.after(0.0, breaks)
+
+    def breaks() -> None:
+        if what == "app" and victim.running and victim.host.awake:
+            world.rest.rouse_node(victim)
+            victim.stop(orderly=False)
+            world.queue.after(draw.uniform(0.2, 20.0), starts)
+        elif what == "keystore":
+            victim.kill("keystore")
+        else:
+            victim.kill_connection((other if victim is node else node).book.id)
+        world.disturbed("interrupted while keys rotate", victim)
+
+    def starts() -> None:
+        _start(victim)
+        world.disturbed("interrupted while keys rotate", victim)
+
+    victim.interrupt = step
+    world.plan.add(until, lambda: None, node.number, other.number)
+    _kill_one(world, node, other)
+
+
 # -- machines ----------------------------------------------------------------------------------------------------------
 
 
 def _sleep(world: World, node: Node) -> None:
     if node.host.awake:
-        node.clock.sleep()
+        node.fall_asleep()
         world.disturbed("sleep", node)
         later(world, node, spread(world, 60, 21 * DAY), "sleep", lambda: _wake(node))
 
@@ -176,22 +236,13 @@ def _sleep(world: World, node: Node) -> None:
 def _wake(node: Node) -> None:
     if node.host.on and node.clock.asleep:
         node.clock.wake()
-        node.network_changed("woke", frozenset(), within=1.0)
 
 
 def _jump(world: World, node: Node) -> None:
     ahead = spread(world, 1, 365 * DAY) if world.fate.random() < 0.5 else -spread(world, 1, 365 * DAY)
-    node.clock.wrong += ahead
-    if ahead > 5:
-        node.network_changed("woke, by the wall clock", frozenset(), within=1.0)
+    node.set_clock(node.clock.wrong + ahead)
     world.disturbed("wall clock jumped", node)
-    later(world, node, spread(world, 60, 2 * DAY), "wall clock set right", lambda: _set_right(node))
-
-
-def _set_right(node: Node) -> None:
-    back, node.clock.wrong = node.clock.wrong, 0.0
-    if back < -5:
-        node.network_changed("woke, by the wall clock", frozenset(), within=1.0)
+    later(world, node, spread(world, 60, 2 * DAY), "wall clock set right", lambda: node.set_clock(0.0))
 
 
 def _move(world: World, node: Node) -> None:
@@ -199,15 +250,12 @@ def _move(world: World, node: Node) -> None:
     if not sites:
         return
     there = world.fate.choice(sites)
-    gone = frozenset({node.host.ip})
-    world.network.leave(node.host)
-    node.network_changed(f"{gone} is gone", gone, within=0.3)
+    node.move(None)
     world.disturbed("moved to another network", node)
 
     def arrives() -> None:
         if node.host.site is None:
-            world.network.join(node.host, there)
-            node.network_changed("another network", gone, within=0.3)
+            node.move(there)
 
     later(world, node, spread(world, 0.5, 600), "moved to another network", arrives)
 
@@ -215,9 +263,7 @@ def _move(world: World, node: Node) -> None:
 def _new_address(world: World, node: Node) -> None:
     site = node.host.site
     if site is not None:
-        gone = frozenset({node.host.ip})
-        world.network.join(node.host, site)
-        node.network_changed("another address", gone - {node.host.ip}, within=0.3)
+        node.move(site)
         world.disturbed("address changed", node)
 
 
@@ -256,9 +302,6 @@ def _renumber(world: World, node: Node) -> None:
     site = node.host.site
     if site is not None and site.nat:
         world.network.renumber(site)
-        for one in world.nodes:
-            if one.host.mapped and one.host.site is site:
-                one.mapping_changed()
         world.disturbed_at("public address changed", site)
 
 
@@ -383,7 +426,12 @@ TROUBLES = (
     Trouble("kill transport", 0.3, _kill("transport")),
     Trouble("kill keystore", 0.3, _kill("keystore")),
     Trouble("kill manager", 0.2, _kill("manager")),
-    Trouble("kill finder", 0.2, _kill("finder")),
+    Trouble("kill mDNS", 0.15, _kill("mdns")),
+    Trouble("kill DHT", 0.15, _kill("dht")),
+    Trouble("kill monitor", 0.15, _kill("monitor")),
+    Trouble("kill port mapper", 0.1, _kill("ports")),
+    Trouble("set back", 0.05, _set_back),
+    Trouble("interrupt", 0.3, _interrupt),
     Trouble("restart node", 0.3, _restart),
     Trouble("crash", 0.15, _crash),
     Trouble("sleep", 1.0, _sleep),

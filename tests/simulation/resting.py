@@ -18,6 +18,7 @@ from springline.transport.refresh import Phase as Refresh
 
 if TYPE_CHECKING:
     from springline.tests.simulation.connection import Connection
+    from springline.tests.simulation.node import Node
     from springline.tests.simulation.watch import Pair
     from springline.tests.simulation.world import World
 
@@ -39,13 +40,13 @@ class Rest:
 
     def __init__(self, world: World, *, allowed: bool) -> None:
         self._world = world
-        self._allowed = allowed
+        self.allowed = allowed
         self._quiet: dict[Connection, Pair] = {}
         self._futile: dict[Connection, int] = {}
 
     def _until(self, pair: Pair) -> float | None:
         """How long a link may rest from now, or None: it is not worth it."""
-        if not self._allowed:
+        if not self.allowed:
             return None
         early = self._world.queue.random.uniform(*UP_BEFORE)
         until = self._world.plan.next_for(pair) - early
@@ -58,6 +59,14 @@ class Rest:
         if connection in self._futile:
             self._fail(connection, self._futile[connection])
 
+    def rouse_node(self, node: Node) -> None:
+        """Something happens to it that was not planned: nobody who talks to it rests any more."""
+        for pair in self._world.pairs_of(node):
+            for one, other in ((pair.one, pair.other), (pair.other, pair.one)):
+                connection = one.connections.get(other.book.id)
+                if connection is not None:
+                    self.rouse(connection)
+
     def rouse_all(self) -> None:
         """Nobody rests any more."""
         for connection in [*self._quiet, *self._futile]:
@@ -67,7 +76,7 @@ class Rest:
 
     def session(self, connection: Connection) -> None:
         """The link has just been looked at, and is connected: may both sides rest?"""
-        if not self._allowed or connection in self._quiet:
+        if not self.allowed or connection in self._quiet:
             return
         pair = self._world.pair_of(connection.node, connection.device)
         both = self._both(pair)
@@ -130,7 +139,7 @@ class Rest:
     def instead_of_dialling(self, connection: Connection, attempt: int) -> bool:
         """True if this dial need not be tried, because none of its kind will succeed for long."""
         state = connection.driver.state
-        if not self._allowed or state.failures < TIRED or connection.driver.sessions:
+        if not self.allowed or state.failures < TIRED or connection.driver.sessions:
             return False
         pair = self._world.pair_of(connection.node, connection.device)
         if self._world.watch.could_meet(pair):

@@ -18,6 +18,7 @@ class Lab:
         self._count += 1
         host = Host(self._count, Clock(self.queue))
         self.net.join(host, site)
+        host.mapped = site.maps  # it has asked
         return host
 
     def reaches(self, one: Host, other: Host) -> bool:

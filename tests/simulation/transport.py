@@ -8,18 +8,24 @@ nobody forges here; that a stranger at a reused address can't answer is kept.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from springline.actors.tcp import CONCERNED
 from springline.errors import SpringlineError
+from springline.tests.simulation.clock import Timer
+from springline.tests.simulation.network import PORT, address_of
 from springline.tests.simulation.process import Process
 from springline.tests.simulation.wire import Connect, End
 from springline.transport.address import Address
 from springline.transport.dialing import PATIENCE, STAGGER
 from springline.transport.handshaking import DEADLINE
+from springline.transport.interfaces import chosen
 from springline.transport.lineup import Lineup, Target
+from springline.transport.network import Change
 
 if TYPE_CHECKING:
     from springline.tests.simulation.node import Node
@@ -50,6 +56,13 @@ class Second:
 
 CONFIRM = "confirm"
 
+LISTENING = Address("0.0.0.0", PORT)
+
+
+@functools.lru_cache(1024)
+def _own_addresses(ip: str, mapped: Address | None) -> tuple[Address, ...]:
+    return tuple(address_of(one.host, one.port) for one in chosen((LISTENING,), (ip,) if ip else (), mapped))
+
 
 @dataclass(frozen=True, slots=True)
 class Up:
@@ -63,15 +76,21 @@ class Up:
 
 
 class _Attempt:
-    """One address of a dial: connect, then the handshake."""
+    """One address of a dial: connect, then the handshake; once more by the recovery key, if it is hung up on."""
 
     def __init__(self, dial: Dial, address: Address) -> None:
         self.dial, self.address = dial, address
         self.end: End | None = None
         self._transport = dial.transport
-        self._over = False
+        self._over = self._has_asked = False
+        self._first: First | None = None  # made by the recovery key
+        self._deadline: Timer | None = None
+        self._call()
+
+    def _call(self) -> None:
         node = self._transport.node
-        self._connect = Connect(node.world.network, node.host, self._transport.loop, address, self._connected)
+        self._has_asked = False
+        self._connect = Connect(node.world.network, node.host, self._transport.loop, self.address, self._connected)
 
     def cancel(self) -> None:
         """Another has won, or nobody is interested any more."""
@@ -87,15 +106,36 @@ class _Attempt:
         self.end = end
         dial = self.dial
         dial.tell(lambda connection: connection.socket_is_up(dial.attempt))
-        end.attach(self._came, self._fail)
-        self._transport.loop.call_later(DEADLINE, self._fail, "no answer in time")
-        self._transport.ask(lambda keystore: keystore.begin(dial.device), self._begun)
+        end.attach(self._came, self._hung_up)
+        self._deadline = self._transport.loop.call_later(DEADLINE, self._fail, "no answer in time")
+        if self._first is not None:
+            self._begun(self._first)
+        else:
+            self._transport.ask(lambda keystore: keystore.begin(dial.device, dial.attempt), self._begun)
 
     def _begun(self, first: First | SpringlineError) -> None:
         if isinstance(first, SpringlineError):
             self._fail(str(first))
         elif not self._over and self.end is not None:
+            self._has_asked = True
             self.end.send(first)
+
+    def _hung_up(self, reason: str) -> None:
+        if self._over or not self._has_asked or self._first is not None:
+            self._fail(reason)
+            return
+
+        def recovers(first: First | SpringlineError) -> None:
+            if isinstance(first, SpringlineError):
+                self._fail(reason)
+            elif not self._over:
+                self._first = first
+                self._call()
+
+        if self._deadline is not None:
+            self._deadline.cancel()
+        dial = self.dial
+        self._transport.ask(lambda keystore: keystore.begin(dial.device, dial.attempt, recover=True), recovers)
 
     def _came(self, frame: Any) -> None:
         if not self._over and isinstance(frame, Second):
@@ -197,6 +237,46 @@ class Transport(Process):
         super().__init__(node)
         self.dials: dict[tuple[UUID, int], Dial] = {}
         self._greetings: dict[_Greeting, None] = {}
+        self._mapped: Address | None = None
+        self._told = self.own_addresses()
+        self._tell_finders()
+
+    # -- where this device is ------------------------------------------------------------------------------------------
+
+    def listening_at(self) -> Address:
+        """Everywhere."""
+        return LISTENING
+
+    def own_addresses(self) -> tuple[Address, ...]:
+        """Where others can reach this device, by what it knows."""
+        return _own_addresses(self.node.host.ip, self._mapped)
+
+    def mapped_at(self, address: Address | None) -> None:
+        """A router passes on what comes to that address, or does not any more."""
+        self._mapped = address
+        self._tell_changes()
+        self.node.world.watch.look_at_all(self.node)
+
+    def network_changed(self, _change: Change) -> None:
+        """Tell where this device is now."""
+        self._tell_changes()
+
+    def _tell_changes(self) -> None:
+        now = self.own_addresses()
+        if now != self._told:
+            self._told = now
+            self._tell_finders()
+
+    def _tell_finders(self) -> None:
+        node = self.node
+        for name in (node.NAMES[one] for one in CONCERNED if one in node.NAMES):
+            node.tell(
+                ("transport", name),
+                lambda name=name: getattr(node, name),  # type: ignore[misc]
+                lambda process: process.addresses_changed(),
+            )
+
+    # -- dials -------------------------------------------------------------------------------------------------------
 
     def killed(self) -> None:
         """The kernel closes what was half open."""

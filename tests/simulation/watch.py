@@ -178,6 +178,11 @@ class Watch:
                 pair.cause = "nothing that happened"
             self.world.queue.after(0.0, self._look, pair)  # when all of the step is done
 
+    def look_at_all(self, node: Node) -> None:
+        """There may be another way to that node."""
+        for pair in self.world.pairs_of(node):
+            self.world.queue.after(0.0, self._look, pair)
+
     def _look(self, pair: Pair) -> None:
         now = self.world.queue.now
         if self.connected(pair):
@@ -248,10 +253,15 @@ class Watch:
         if not (self.linked(pair) and network.passes(here, there) and network.passes(there, here)):
             return False
         both = ((pair.one, pair.other), (pair.other, pair.one))
-        return any(self._knows(one, other) or self._is_there(one, other) for one, other in both)
+        return any(self._knows(one, other) or self._may_be_there(one, other) for one, other in both)
 
     def _is_there(self, one: Node, other: Node) -> bool:
-        return any(self.world.network.leads(one.host, address, other.host) for address in other.host.addresses)
+        return any(self.world.network.leads(one.host, address, other.host) for address in other.addresses)
+
+    def _may_be_there(self, one: Node, other: Node) -> bool:
+        """True also if a port is about to be mapped."""
+        site = other.host.site
+        return (site is not None and site.nat and site.maps) or self._is_there(one, other)
 
     def _can_find(self, one: Node, other: Node) -> bool:
         here, there = one.host.site, other.host.site

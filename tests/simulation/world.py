@@ -16,7 +16,7 @@ from uuid import UUID
 
 from springline.tests.simulation import plan
 from springline.tests.simulation.clock import Queue
-from springline.tests.simulation.finder import Table
+from springline.tests.simulation.finding import Table
 from springline.tests.simulation.network import Network, Site
 from springline.tests.simulation.node import Node
 from springline.tests.simulation.plan import DAY, Plan
@@ -89,7 +89,7 @@ class World:
         self.fate = random.Random(f"fate {scenario.seed}")  # of its own, so that what happens is the same without rest
         self.begins, self.ends = WARM_UP, scenario.days * DAY
         self.network = Network(self.queue)
-        self.table = Table()
+        self.table = Table(self.queue.random, lambda: self.queue.now)
         self.watch = Watch(self)
         self.plan = Plan(self)
         self.rest = Rest(self, allowed=scenario.rest)
@@ -157,16 +157,15 @@ class World:
             site.up, site.deaf, site.mute = True, False, False
             site.weather.clear()
         for node in self.nodes:
-            node.clock.wrong = 0.0
+            node.set_clock(0.0)
             if node.clock.asleep:
                 node.clock.wake()
             if node.host.site is None:
-                self.network.join(node.host, self.queue.random.choice(self.network.sites))
+                node.move(self.queue.random.choice(self.network.sites))
             if not node.host.on:
                 node.power_on()
             elif not node.running:
                 node.start()
-            node.network_changed("the storm is over", frozenset(), within=1.0)
         self.disturbed_everywhere("the storm is over")
 
     def pair(self, one: Node, other: Node, *, lost: bool = False) -> None:
