@@ -322,9 +322,8 @@ class DhtDiscovery(IoShell):
         """Where to look now: in the present period, and by turns in the one before and the one after."""
         if isinstance(who, bytes):
             return [_meeting(who)]
-        wanted = self._wanted.get(who, ())
-        if not any(one.spot.period == self._period + 1 for one in wanted):
-            periods = tags.around(time.time())
+        wanted, periods = self._wanted.get(who, ()), tags.around(time.time())
+        if {one.spot.period for one in wanted} != set(periods):  # the clock may have been set back, too
             lookouts: tuple[Lookout, ...] = await self.ask(KEYSTORE, FindingKeys((who,), periods))
             wanted = tuple(wanted_of(one) for one in lookouts)
             if who not in self._sought:

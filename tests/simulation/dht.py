@@ -173,7 +173,7 @@ class Dht(Process):
     def _greeted(self) -> None:
         draw = 0.75 + self.node.world.queue.random.random() / 2
         answered = is_online(self.node.host)
-        self._knows_nodes = self._knows_nodes or answered
+        is_new, self._knows_nodes = answered and not self._knows_nodes, self._knows_nodes or answered
         self._tries = 0 if answered else self._tries + 1
         joined, self._is_alone = answered and self._is_alone, not answered
         longest = NEEDED if self._sought else ALONE[1]
@@ -181,6 +181,8 @@ class Dht(Process):
         self._greet_in(pause * draw)
         if joined:
             self._afresh()
+        elif is_new:
+            self.look_soon()
 
     @property
     def _is_heard(self) -> bool:
@@ -279,9 +281,9 @@ class Dht(Process):
         return known.credit < 1.0 or not told
 
     def _spots(self, who: UUID, taken: int) -> Any:
-        wanted = self._wanted.get(who, ())
-        if not any(one.spot.period == self._period + 1 for one in wanted):
-            asked = FindingKeys((who,), tags.around(self.node.clock.wall))
+        wanted, periods = self._wanted.get(who, ()), tags.around(self.node.clock.wall)
+        if {one.spot.period for one in wanted} != set(periods):
+            asked = FindingKeys((who,), periods)
             lookouts = yield "keystore", lambda keystore: keystore.lookouts(asked)
             wanted = tuple(map(wanted_of, lookouts))
             if who not in self._sought:

@@ -12,11 +12,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from springline.actors import rotation
 from springline.store.revocation import Revocations
-from springline.store.sessions import EncryptedSessionKeys
+from springline.store.sessions import EncryptedSessionKeys, key_id
+from springline.tests.simulation import dht
 from springline.tests.simulation.batch import run_one
 from springline.tests.simulation.world import Scenario
-from springline.transport import link, story
+from springline.transport import link, network, story
+from springline.transport.discovery.shelf import Shelf
+from springline.transport.discovery.watch import Watch
 from springline.transport.driver import LinkDriver
 from springline.transport.link import Hint, Phase, Retry, SessionRef
 from springline.transport.liveness import Liveness, Verdict
@@ -198,7 +202,60 @@ def _lost_attempt_blocks(put: Put) -> None:
     put(link.TABLE, (Phase.RECONNECTING, link.DeadlineDue), try_again)
 
 
+def _no_news(put: Put) -> None:
+    hear = Watch.hear
+
+    def first(self: Watch[Any], tag: bytes, record: bytes, now: float, wall: float) -> Any:
+        wanted = self._by_tag.get(tag)
+        known = None if wanted is None else self._heard[wanted.who]
+        is_news = known is not None and known.sighting is not None and record != known.record
+        return None if is_news else hear(self, tag, record, now, wall)
+
+    put(Watch, "hear", first)
+
+
+def _first_come(put: Put) -> None:
+    keep = Shelf.put
+
+    def first(self: Shelf, parcel: Any, source: str, now: float) -> None:
+        if not self.get(parcel.place, now):
+            keep(self, parcel, source, now)
+
+    put(Shelf, "put", first)
+
+
+def _looks_stop(put: Put) -> None:
+    put(dht, "LOOKS", (2.0, 4.0, 8.0, 600.0))
+
+
+def _addresses_change_silently(put: Put) -> None:
+    def seen(watch: network.Watch, view: network.View, now: float) -> tuple[network.Watch, tuple[network.Change, ...]]:
+        return replace(watch, view=view, looked_at=now, look_at=None), ()
+
+    put(network, "_seen", seen)
+
+
+def _alone_for_long(put: Put) -> None:
+    put(dht, "NEEDED", dht.ALONE[1])
+
+
+def _recovery_is_refused(put: Put) -> None:
+    def accepted(keys: EncryptedSessionKeys, ident: bytes) -> bytes | None:
+        known = (keys.relationship_key, keys.previous, *keys.pending)
+        return next((key for key in known if key and key_id(key) == ident), None)
+
+    put(EncryptedSessionKeys, "accepted", accepted)
+
+
+def _recovery_is_not_tried(put: Put) -> None:
+    put(rotation, "REFUSALS", 1 << 30)
+
+
 _CLOCKS = ("wall clock", "new address", "move")
+
+_MOVES = ("move", "new address", "sleep", "crash")
+_OUTAGES = ("move", "new address", "cut")
+_BACKUPS = ("set back", "restart node", "new address")
 
 MUTANTS = (
     Mutant("the deadline of a retry is not armed", _deadline_not_armed, (EVERY,)),
@@ -210,16 +267,23 @@ MUTANTS = (
     Mutant("the backoff is not reset", _backoff_not_reset, ("a settled session is dialled again at once",)),
     Mutant("dials follow each other without a pause", _no_pause, ("dials are paced",), seeds=(4, 2, 3)),
     Mutant("the backoff has no cap", _no_cap, (EVERY, PROMISED)),
-    Mutant("a dial that was called off goes on", _dial_goes_on, ("one dial in flight",), 2, 0.3, 30.0, seeds=(15, 27)),
+    Mutant("a dial that was called off goes on", _dial_goes_on, ("one dial in flight",), 2, 0.3, 30.0, seeds=(8, 15)),
     Mutant("a dead session is never given up", _dead_is_fine, (PROMISED,), seeds=(6, 5, 1)),
     Mutant("a probe is the last thing a session does", _pulse_stops_after_a_probe, (PROMISED,), seeds=(6, 5, 1)),
     Mutant("who is revoked keeps the session", _revoked_stays, (UNWANTED,), 3, 0.1, 300.0, ("revoke",)),
-    Mutant("who is not wanted is let in", _revoked_is_let_in, (UNWANTED,)),
-    Mutant("a record from the future lasts", _future_silences, (PROMISED,), 2, 4.0, 20.0, _CLOCKS, (15, 6, 26)),
+    Mutant("who is not wanted is let in", _revoked_is_let_in, (UNWANTED,), seeds=(7, 1)),
+    Mutant("a record from the future lasts", _future_silences, (PROMISED,), 2, 4.0, 20.0, _CLOCKS, (26, 15, 6)),
     Mutant("a story grows for ever", _story_grows, ("the story is bounded",)),
     Mutant("revocations are dropped on the way", _facts_are_dropped, (AROUND,), 4, 0.1, 300.0, ("revoke",)),
     Mutant("a new key is taken up by one side alone", _key_taken_up, (PROMISED, SHARED), days=0.3, seeds=(19, 11)),
     Mutant("a renewed pairing wipes the former key", _renewed, (PROMISED, SHARED), 2, 0.1, 100.0, ("renew",)),
+    Mutant("who has been heard is not heard again", _no_news, (PROMISED,), 2, 0.5, 30.0, _MOVES, (2, 3)),
+    Mutant("the first parcel keeps its place", _first_come, (PROMISED,), 2, 0.5, 30.0, _MOVES, (2, 3)),
+    Mutant("looks for who is long away get rare", _looks_stop, (PROMISED,), 2, 0.5, 30.0, _MOVES, (5, 6)),
+    Mutant("who is alone asks rarely", _alone_for_long, (PROMISED,), 2, 1.0, 30.0, _OUTAGES, (2, 3)),
+    Mutant("an address changes silently", _addresses_change_silently, (PROMISED,), 2, 0.5, 30.0, _MOVES, (6, 5)),
+    Mutant("the recovery key is refused", _recovery_is_refused, (PROMISED, SHARED), 2, 0.5, 100.0, _BACKUPS),
+    Mutant("the recovery key is not tried", _recovery_is_not_tried, (PROMISED,), 2, 0.5, 100.0, _BACKUPS),
     Mutant("a dial that failed counts as in flight", _lost_attempt_blocks, (PROMISED,), seeds=(19, 7, 1)),
 )
 
