@@ -27,7 +27,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from uuid import UUID
 
-from springline.errors import KeyUnknown, LocalFault, Malformed
+from springline.errors import KeyUnknown, LocalFault, Malformed, Refused
 from springline.store.sessions import EncryptedSessionKeys, key_id, rotated_key
 from springline.store.vault import Vault
 

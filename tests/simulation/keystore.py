@@ -62,12 +62,15 @@ class Keystore(Process):
 
     # -- handshakes --------------------------------------------------------------------------------------------------
 
-    def begin(self, device: UUID, turn: int | None = None, *, recover: bool = False) -> First:
+    def begin(
+        self, device: UUID, turn: int | None = None, *, recover: bool = False, within: bool = False
+    ) -> First:
         """A first frame, as ``BeginHandshake``. :raises Refused: it is not trusted, or not to be recovered yet."""
         now = moment(self.node.clock.wall)
         self._book.welcome(device, now)
-        used = key_id((self._rotation.recover if recover else self._rotation.to_dial)(device, now, turn))
-        return First(self._book.id, device, self._epochs.known(device), used, self._rotation.current(device))
+        rotation = self._rotation
+        psk = rotation.recover(device, turn) if recover else rotation.to_dial(device, now, turn, within=within)
+        return First(self._book.id, device, self._epochs.known(device), key_id(psk), rotation.current(device))
 
     def finish(self, device: UUID, theirs: Second, *, within: bool = False) -> None:
         """The device has answered. :param within: a session; it is a refresh."""
@@ -80,7 +83,7 @@ class Keystore(Process):
         """A device calls. :raises Refused: it may not come in, or uses a key that is not shared with it."""
         now, device = moment(self.node.clock.wall), theirs.dialler
         self._book.welcome(device, now)
-        self._rotation.accepted(device, theirs.used, now)
+        self._rotation.accepted(device, theirs.used, now, within=within)
         epoch = self._epochs.assign(device, theirs.epoch)
         second = Second(epoch, self._hash(), self._rotation.current(device))
         if within:
@@ -104,7 +107,7 @@ class Keystore(Process):
         """What a session's refresh asks. :raises Refused: the device is not trusted."""
         match question:
             case AskBegin():
-                first, handle = self.begin(device), next(self._handles)
+                first, handle = self.begin(device, within=True), next(self._handles)
                 self._open.add(handle)
                 said = first.epoch.to_bytes(8, "big") + first.used + first.current
                 return Begun(handle, said.ljust(FIRST_FRAME, b"\0"))

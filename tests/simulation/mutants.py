@@ -19,6 +19,7 @@ from springline.tests.simulation import dht
 from springline.tests.simulation.batch import run_one
 from springline.tests.simulation.world import Scenario
 from springline.transport import link, network, story
+from springline.transport.discovery.joining import ALONE
 from springline.transport.discovery.shelf import Shelf
 from springline.transport.discovery.watch import Watch
 from springline.transport.driver import LinkDriver
@@ -236,7 +237,7 @@ def _addresses_change_silently(put: Put) -> None:
 
 
 def _alone_for_long(put: Put) -> None:
-    put(dht, "NEEDED", dht.ALONE[1])
+    put(dht, "NEEDED", ALONE[1])
 
 
 def _recovery_is_refused(put: Put) -> None:
