@@ -4,7 +4,8 @@ The rule: a link rests only while nothing is going to happen to either of its ma
 had not rested afterwards. A session both sides of which are content goes on as it does: probe, answer, refresh. So its
 timers are taken away, and put back moved on by whole rounds. A link that has waited longest between its dials, where no
 address leads to the other machine, goes on failing: its next dial fails when the rest is over. Whatever reaches a link
-that rests rouses it first. ``--restless`` goes without, and ``test_simulation.py`` compares.
+that rests rouses it first. Who watches a clock, a router or a table rests by the same rule, in its own file
+(``monitor.py``, ``ports.py``, ``mdns.py``, ``dht.py``). ``--restless`` goes without, and tests compare.
 """
 
 from __future__ import annotations
