@@ -322,9 +322,9 @@ class DhtDiscovery(IoShell):
         """Where to look now: in the present period, and by turns in the one before and the one after."""
         if isinstance(who, bytes):
             return [_meeting(who)]
-        wanted, periods = self._wanted.get(who, ()), tags.around(time.time())
-        if {one.spot.period for one in wanted} != set(periods):  # the clock may have been set back, too
-            lookouts: tuple[Lookout, ...] = await self.ask(KEYSTORE, FindingKeys((who,), periods))
+        wanted, wall = self._wanted.get(who, ()), time.time()
+        if not tags.are_due((one.spot.period for one in wanted), wall):
+            lookouts: tuple[Lookout, ...] = await self.ask(KEYSTORE, FindingKeys((who,), tags.around(wall)))
             wanted = tuple(wanted_of(one) for one in lookouts)
             if who not in self._sought:
                 return []

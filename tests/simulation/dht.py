@@ -281,9 +281,9 @@ class Dht(Process):
         return known.credit < 1.0 or not told
 
     def _spots(self, who: UUID, taken: int) -> Any:
-        wanted, periods = self._wanted.get(who, ()), tags.around(self.node.clock.wall)
-        if {one.spot.period for one in wanted} != set(periods):
-            asked = FindingKeys((who,), periods)
+        wanted, wall = self._wanted.get(who, ()), self.node.clock.wall
+        if not tags.are_due((one.spot.period for one in wanted), wall):
+            asked = FindingKeys((who,), tags.around(wall))
             lookouts = yield "keystore", lambda keystore: keystore.lookouts(asked)
             wanted = tuple(map(wanted_of, lookouts))
             if who not in self._sought:

@@ -19,6 +19,7 @@ from springline.tests.simulation import dht
 from springline.tests.simulation.batch import run_one
 from springline.tests.simulation.world import Scenario
 from springline.transport import link, network, story
+from springline.transport.discovery import tags
 from springline.transport.discovery.joining import ALONE
 from springline.transport.discovery.shelf import Shelf
 from springline.transport.discovery.watch import Watch
@@ -170,6 +171,10 @@ def _future_silences(put: Put) -> None:
     put(Ways, "find", find)
 
 
+def _former_periods_will_do(put: Put) -> None:
+    put(tags, "are_due", lambda periods, now: tags.period_at(now) + 1 in periods)
+
+
 def _story_grows(put: Put) -> None:
     put(story, "MOST_ENTRIES", 1 << 30)
     put(Entry, "repeats", lambda one, other: False)
@@ -274,6 +279,7 @@ MUTANTS = (
     Mutant("who is revoked keeps the session", _revoked_stays, (UNWANTED,), 3, 0.1, 300.0, ("revoke",)),
     Mutant("who is not wanted is let in", _revoked_is_let_in, (UNWANTED,), seeds=(7, 1)),
     Mutant("a record from the future lasts", _future_silences, (PROMISED,), 2, 4.0, 20.0, _CLOCKS, (26, 15, 6)),
+    Mutant("looks go to former periods", _former_periods_will_do, (PROMISED,), 2, 4.0, 20.0, _CLOCKS, (26, 15, 6)),
     Mutant("a story grows for ever", _story_grows, ("the story is bounded",)),
     Mutant("revocations are dropped on the way", _facts_are_dropped, (AROUND,), 4, 0.1, 300.0, ("revoke",)),
     Mutant("a new key is taken up by one side alone", _key_taken_up, (PROMISED, SHARED), days=0.3, seeds=(19, 11)),

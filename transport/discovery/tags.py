@@ -15,6 +15,7 @@ differ by a whole period; more than that, and the two find each other by address
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -52,6 +53,11 @@ def around(now: float) -> tuple[int, ...]:
     """The periods in which to look: of clocks that are behind ours, like it, and ahead."""
     present = period_at(now)
     return tuple(range(max(0, present - 1), present + 2))
+
+
+def are_due(periods: Iterable[int], now: float) -> bool:
+    """Whether those are the ones in which to look: not only time passes, clocks are also set back."""
+    return set(periods) == set(around(now))
 
 
 def finding_secret(shared: bytes) -> bytes:

@@ -12,6 +12,7 @@ from springline.transport.discovery.tags import (
     KEY_SIZE,
     PERIOD,
     TAG_SIZE,
+    are_due,
     around,
     begins,
     finding_secret,
@@ -65,3 +66,10 @@ def test_who_differs_by_less_than_a_period_is_found(now: float, off: float) -> N
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_whatever_a_clock_says_there_is_a_period(now: float) -> None:
     assert all(spot(SECRET, RED, period).tag for period in around(now))
+
+
+@given(st.floats(0, 1e10), st.integers(-4, 4))
+def test_where_to_look_is_asked_anew_whichever_way_the_clock_went(now: float, periods: int) -> None:
+    then = max(0.0, now + periods * PERIOD)
+    assert are_due(around(then), now) == (period_at(then) == period_at(now))
+    assert not are_due((), now)
