@@ -96,9 +96,8 @@ def test_devices_that_have_moved_find_each_other(nodes: list[Node]) -> None:
     with table_node() as table:
         up(*nodes, table=table)
         talk(*nodes)
-        health = nodes[0].health()
-        assert health.works
-        assert "last answer" in health.seen
+        eventually(lambda: nodes[0].health().works, "all that it greeted have answered, or not in time")
+        assert "last answer" in nodes[0].health().seen
 
 
 def test_one_whose_finder_is_killed_is_found_all_the_same(nodes: list[Node]) -> None:
