@@ -2,7 +2,8 @@
 
 The rule: what runs, in which order it starts, and what a crash takes with it is said here and nowhere else. The order
 is the order of need: the Keystore opens the store before anybody asks for a handshake; handlers are up before a link
-can bring them messages; connections come last. Stopping goes the other way round.
+can bring them messages; connections come last. Stopping goes the other way round. Handlers need none of their kind to
+start, nor do finders, so they start together.
 
 A crash of one child leaves its siblings alone (``one_for_one``): they find each other by name, so a sibling reborn
 under its name is simply there again.
@@ -72,14 +73,16 @@ def node_tree(args: NodeArgs) -> SupervisorSpec:
         finders.append(ChildSpec("mdns", MdnsDiscovery, MdnsArgs()))
     if args.discovery.dht:
         finders.append(ChildSpec("dht", DhtDiscovery, DhtArgs(args.discovery.bootstrap)))
+    plugins = SupervisorSpec(handlers, backoff=PACE, excess=Excess.QUARANTINE, in_order=False)
+    discovery = SupervisorSpec(tuple(finders), backoff=PACE, excess=Excess.QUARANTINE, in_order=False)
     return SupervisorSpec(
         children=(
             ChildSpec("keystore", Keystore, args.keystore, start_deadline=30.0),
             ChildSpec("events", EventHub),
             ChildSpec(APPROVALS, Approvals, ApprovalsArgs()),
-            ChildSpec("protocols", Supervisor, SupervisorSpec(handlers, backoff=PACE, excess=Excess.QUARANTINE)),
+            ChildSpec("protocols", Supervisor, plugins),
             ChildSpec("transports", Supervisor, SupervisorSpec(transports, backoff=PACE)),
-            ChildSpec("discovery", Supervisor, SupervisorSpec(tuple(finders), backoff=PACE, excess=Excess.QUARANTINE)),
+            ChildSpec("discovery", Supervisor, discovery),
             ChildSpec("pairing", Pairing, PairingArgs()),
             ChildSpec("connections", ConnectionManager, ConnectionManager.spec()),
         ),
