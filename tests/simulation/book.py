@@ -81,6 +81,7 @@ class Book:
         self._preferences: dict[UUID, ConnectionConfig] = {}
         self._keys: dict[UUID, EncryptedSessionKeys] = {}
         self._former_keys: dict[UUID, deque[EncryptedSessionKeys]] = {}
+        self.set_back_of: set[UUID] = set()  # whose keys came from a backup, and have not rotated since
 
     def pair(self, number: int, addresses: Iterable[Address], key: bytes, wall: float) -> None:
         """Both users have said yes to each other. :param key: the relationship key both sides have derived."""
@@ -131,6 +132,8 @@ class Book:
         """Keep others."""
         if self.devices[peer].trust is not TrustLevel.REVOKED:
             self._former_keys.setdefault(peer, deque(maxlen=MOST_FORMER)).append(self._keys[peer])
+            if keys.current != self._keys[peer].current:
+                self.set_back_of.discard(peer)
             self._keys[peer] = keys
 
     def set_back(self, peer: UUID, steps: int) -> bool:
@@ -139,6 +142,7 @@ class Book:
         if len(former) < steps:
             return False
         self._keys[peer] = former[-steps]
+        self.set_back_of.add(peer)
         return True
 
     def recovery_of(self, peer: UUID) -> bytes:
