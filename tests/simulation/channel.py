@@ -57,6 +57,7 @@ class Channel:
     ) -> None:
         self.end, self.user, self.tag, self.dialled = end, user, tag, dialled
         self.begun = self.closed = False
+        self._loop = loop
         self.pulse = Pulse(keepalive, loop, self._ping, self._lose)
         self.refresher = Refresher(
             cast(Session, _Ciphers()),
@@ -78,7 +79,11 @@ class Channel:
         self.begun = True
         self.pulse.begin()
         self.refresher.begin()
-        self.end.attach(self._came, self._lose)
+        self._loop.call_later(0.0, self._listen)  # what has come is read by the loop, not here
+
+    def _listen(self) -> None:
+        if not self.closed:
+            self.end.attach(self._came, self._lose)
 
     def goodbye(self, reason: str) -> None:
         """Tell the other side, and close."""
