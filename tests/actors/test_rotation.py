@@ -264,12 +264,16 @@ def explore(most: Bounds) -> int:
     first = EncryptedSessionKeys(key(1), NOW)
     start = World((first, first))
     seen, todo = {start}, [start]
+    quiet = set()  # what a handshake sees of the worlds that have settled
     while todo:
         world = todo.pop()
         for side in SIDES:
             turns = range(4) if most.renewals else (0,)
             assert world.can_dial(side, turns) or world.is_by_recovery(), f"locked out: {world}"
-        if not (world.flying or world.calls or world.settling):  # else the state in which they got lost is visited too
+        now = world.stored, world.candidates, world.handshakes, world.imported
+        # Else the state in which they got lost is visited too.
+        if now not in quiet and not (world.flying or world.calls or world.settling):
+            quiet.add(now)
             end = settled(world)
             assert end.stored[0].relationship_key == end.stored[1].relationship_key, f"not settled: {end}"
             for keys in end.stored:

@@ -142,16 +142,18 @@ def test_words_are_good_once(pair: Pair, lone: LocalNode) -> None:
 
 
 def test_init_and_ready_line(tmp_path: Path) -> None:
+    """As a user starts it, strength and all; what comes then, of that store."""
     node = LocalNode(tmp_path / "new", "new", secrets.token_hex(8))
+    again = QuickNode(node.folder, "new", node.token)
     node.folder.mkdir()
     passphrase = tmp_path / "pass"
     passphrase.write_text("secret\n")
     passphrase.chmod(0o600)
     made = good(node, "init", "--name", "café", "--passphrase-file", str(passphrase))
     assert made["device"]["name"] == "café"
-    assert "already" in bad(node, 2, "init", "--passphrase-file", str(passphrase))
+    assert "already" in bad(again, 2, "init", "--passphrase-file", str(passphrase))
     passphrase.chmod(0o644)
-    assert "chmod 600" in bad(node, 1, "up", "--passphrase-file", str(passphrase))
+    assert "chmod 600" in bad(again, 1, "up", "--passphrase-file", str(passphrase))
 
 
 def test_wrong_passphrase(lone: LocalNode, tmp_path: Path) -> None:
