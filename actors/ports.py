@@ -40,7 +40,7 @@ RETRY = 2.0
 """Seconds after which a transport or a monitor that is just being restarted is asked again."""
 
 GIVING_BACK = 1.0
-"""Seconds for giving a port back when the node stops."""
+"""Seconds for giving a port back when the node stops, and before it for hearing whether there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,9 @@ class PortMapper(IoShell):
         self._find_router()
 
     async def stop(self) -> None:
-        """Give the port back, if the router hears it."""
+        """Give the port back, if the router hears it; also one that it is just granting."""
+        if self._asking is not None:
+            await asyncio.wait((self._asking,), timeout=GIVING_BACK)
         if self._asking is not None:
             self._asking.cancel()
         kept, router = self._keeping.kept, self._keeping.router

@@ -11,6 +11,7 @@ from springline.tests.network.couple import couple
 from springline.tests.network.lab import Lab
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tc") is None, reason="there is no 'tc' here")
 def test_a_narrow_line_that_is_full_is_not_taken_for_a_dead_one(network: Lab) -> None:
     """What probes it waits behind seconds of data. The file would arrive all the same, at the price of new links."""

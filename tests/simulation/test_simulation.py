@@ -42,7 +42,7 @@ def test_fifty_nodes() -> None:
     assert sum(map(len, result.times.values())) > 75
 
 
-@pytest.mark.parametrize("seed", [2, 13])
+@pytest.mark.parametrize("seed", [13])
 def test_without_rest_it_is_the_same_story(seed: int) -> None:
     """Not event by event, since less chance is drawn; but as much is reconnected, as quickly, and nothing broken."""
     resting = run_one(Scenario(seed, 2, 2.0, 3.0))
