@@ -19,7 +19,7 @@ from springline.supervisors.asking import Supervise
 from springline.supervisors.spec import ChildSpec
 from springline.tests.doctor.cast import Hale, Silent, Stillborn
 from springline.tests.impostors import mute, nobody, serving, ssh
-from springline.tests.nodes import Pair, eventually, paired, pid_of
+from springline.tests.nodes import PATIENCE, Pair, eventually, paired, pid_of
 from springline.transport.address import Address
 
 PARTS = ["processes", "keystore", "clock", "listener", "own addresses", "network", "mDNS", "DHT", "port mapping"]
@@ -113,6 +113,8 @@ def test_a_device_that_is_away_and_a_node_that_does_not_run() -> None:
         blue = pair.blue.control
         with pytest.raises(UnknownDevice):
             blue.doctor(pair.blue_id)
+        with pytest.raises(UnknownDevice):
+            blue.await_state(pair.blue_id, "Connected", PATIENCE)
         pair.red.down()
         eventually(lambda: not blue.doctor(pair.red_id).works, "red is away")
         done = pair.blue.run("doctor", "red")
