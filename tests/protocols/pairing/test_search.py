@@ -140,7 +140,7 @@ def test_words_are_enough_and_a_finder_may_be_killed_meanwhile(two: tuple[Contro
     device = joining.ended()
     assert isinstance(device, PairedDevice)
     assert device.info.name == "red"
-    eventually(lambda: red.devices()[0].link.state == "Connected", "they are connected")
+    eventually(lambda: [one.link.state for one in red.devices()] == ["Connected"], "they are connected")
 
 
 def test_a_killed_pairing_is_told(two: tuple[Control, Control]) -> None:
