@@ -193,7 +193,7 @@ class DhtDiscovery(IoShell):
             moved = self._present is not None and message.addresses != self._present
             self._membership.hurry(self._table.renew() if moved else ())
         self._present = message.addresses
-        self._laid.clear()
+        self._laid = {}  # anew: what is just being put down was made before
         self._afresh()
 
     def _afresh(self) -> None:
@@ -286,13 +286,14 @@ class DhtDiscovery(IoShell):
     async def _lay(self, who: Who, own: tuple[Address, ...]) -> bool:
         """Whether a record of ours lies where ``who`` looks."""
         assert self._table is not None  # noqa: S101 - there are no turns without
-        now, period, laid = self.loop.time(), self._period, self._laid.get(who)
+        now, period, book = self.loop.time(), self._period, self._laid
+        laid = book.get(who)
         if laid is not None and (laid.addresses, laid.period) == (own, period) and now < laid.until:
             return True
         parcel = await self._parcel(who, own)
         if parcel is None or await self._table.put(parcel) == 0:
             return False
-        self._laid[who] = _Laid(own, period, now + RENEW / 2)
+        book[who] = _Laid(own, period, now + RENEW / 2)
         return True
 
     async def _parcel(self, who: Who, own: tuple[Address, ...]) -> Parcel | None:

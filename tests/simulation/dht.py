@@ -142,7 +142,7 @@ class Dht(Process):
             self._knows_nodes = False
         self._present = change.addresses
         self._greet_in(0.0)
-        self._laid.clear()
+        self._laid = {}  # anew: what is just being put down was made before
         self._afresh()
 
     def _afresh(self) -> None:
@@ -241,7 +241,8 @@ class Dht(Process):
         self._turn_over(self._puts, who, pause, vain=vain)
 
     def _lay(self, who: UUID, own: tuple[Address, ...]) -> Any:
-        now, period, laid = self.loop.time(), self._period, self._laid.get(who)
+        now, period, book = self.loop.time(), self._period, self._laid
+        laid = book.get(who)
         if laid is not None and (laid.addresses, laid.period) == (own, period) and now < laid.until:
             return True
         wall = self.node.clock.wall
@@ -253,7 +254,7 @@ class Dht(Process):
         parcel = parcels.make(made[0].key, made[0].record, int(wall * 1000))
         self.node.world.table.put(parcel, self.node.name)
         self.node.world.by_id[who].look_soon(self.node.book.id)
-        self._laid[who] = _Laid(own, period, now + RENEW / 2)
+        book[who] = _Laid(own, period, now + RENEW / 2)
         return True
 
     # -- looking for others ----------------------------------------------------------------------------------------

@@ -123,10 +123,6 @@ def _no_cap(put: Put) -> None:
     put(Retry, "delay", lambda retry, failures, random: retry.first * retry.factor ** (failures - 1) * random)
 
 
-def _dial_goes_on(put: Put) -> None:
-    put(LinkDriver, "awaits", lambda driver, attempt: True)
-
-
 def _dead_is_fine(put: Put) -> None:
     check = Liveness.check
 
@@ -273,7 +269,6 @@ MUTANTS = (
     Mutant("the backoff is not reset", _backoff_not_reset, ("a settled session is dialled again at once",)),
     Mutant("dials follow each other without a pause", _no_pause, ("dials are paced",), seeds=(4, 2, 3)),
     Mutant("the backoff has no cap", _no_cap, (EVERY, PROMISED)),
-    Mutant("a dial that was called off goes on", _dial_goes_on, ("one dial in flight",), 2, 0.3, 30.0, seeds=(8, 15)),
     Mutant("a dead session is never given up", _dead_is_fine, (PROMISED,), seeds=(6, 5, 1)),
     Mutant("a probe is the last thing a session does", _pulse_stops_after_a_probe, (PROMISED,), seeds=(6, 5, 1)),
     Mutant("who is revoked keeps the session", _revoked_stays, (UNWANTED,), 3, 0.1, 300.0, ("revoke",)),
