@@ -6,11 +6,13 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 from uuid import UUID
 
 from springline.cli.local import LocalNode, left_over
@@ -20,19 +22,21 @@ from springline.protocols.message import Custom
 from springline.store.envelope import Strength
 from springline.tests import forked
 
+T = TypeVar("T")
+
 PATIENCE = 60.0
 """Seconds: a machine may be busy. Where all is well it takes none of them."""
 
 
-def eventually(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    """Wait until ``holds()`` is true; errors of the node in between are not yet an answer."""
+def eventually(holds: Callable[[], T | None], what: str, patience: float = PATIENCE) -> T:
+    """Wait until ``holds()`` is true, and return it; errors of the node in between are not yet an answer."""
     end = time.monotonic() + patience
     last: object = None
     while time.monotonic() < end:
         try:
-            last = holds()
-            if last:
-                return
+            last = said = holds()
+            if said:
+                return said
         except SpringlineError as error:
             last = error
         time.sleep(0.005)
@@ -94,6 +98,25 @@ def rotated(node: Control, since: int = 0) -> bool:
 def pid_of(node: Control, actor: str) -> int | None:
     """The process that has that name now."""
     return next((process.pid for process in node.processes() if process.actor == actor), None)
+
+
+def process_of(node: Control, actor: str) -> int:
+    """The process that has that name, as soon as one has: it may just be coming back."""
+    return eventually(lambda: pid_of(node, actor), f"{actor} has a process")
+
+
+def kill(node: Control, actor: str) -> int:
+    """SIGKILL to the process that has that name. :returns: its pid."""
+    pid = process_of(node, actor)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def kill_and_await(node: Control, actor: str) -> None:
+    """SIGKILL to the process that has that name, and wait until another one has it."""
+    former = kill(node, actor)
+    eventually(lambda: pid_of(node, actor) not in (None, former), f"{actor} is back")
 
 
 @contextlib.contextmanager

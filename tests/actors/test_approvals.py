@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from springline.protocols.files.transfer import Transfer
 from springline.store.devices import TrustLevel
 from springline.supervisors.asking import ROOT, Children, Dismiss, Supervise
 from springline.supervisors.spec import ChildSpec
-from springline.tests.nodes import Pair, eventually, paired, pid_of
+from springline.tests.nodes import Pair, eventually, kill, paired
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +127,7 @@ def test_messages_that_are_not_sensitive_pass(pair: Pair) -> None:
 def test_a_link_that_breaks_while_it_waits_costs_no_second_question(pair: Pair) -> None:
     transfer = send(pair, "patient.txt")
     one = wanted(pair)
-    os.kill(pid_of(pair.red.control, f"connections.{pair.blue_id.hex}") or 0, signal.SIGKILL)
+    kill(pair.red.control, f"connections.{pair.blue_id.hex}")
     pair.await_link()
     eventually(lambda: transfer.progress().phase == "offering", "it is offered again")
     assert wanted(pair).id == one.id
@@ -151,7 +150,7 @@ def test_what_is_approved_while_the_link_is_down_is_not_asked_again(pair: Pair) 
 def test_killed_approvals_are_asked_again(pair: Pair) -> None:
     transfer = send(pair, "twice.txt")
     one = wanted(pair)
-    os.kill(pid_of(pair.red.control, APPROVALS) or 0, signal.SIGKILL)
+    kill(pair.red.control, APPROVALS)
     eventually(lambda: [other for other in pair.red.control.approvals() if other.id != one.id], "it is asked again")
     with pytest.raises(Misuse, match=one.id):
         pair.red.control.approve(one.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from zeroconf import DNSOutgoing, DNSText
 from springline.actors.finding import MDNS, Announcement, SealRecords
 from springline.actors.findkeeping import Findkeeper
 from springline.cli.local import LocalNode
-from springline.tests.nodes import Pair, echo, eventually, paired, pid_of
+from springline.tests.nodes import Pair, echo, eventually, kill, kill_and_await, paired, pid_of
 from springline.tests.seekers import MdnsNode, forget, health, vault_of
 from springline.transport.address import Address
 from springline.transport.discovery.multicast import name_of
@@ -70,9 +69,7 @@ def test_a_killed_finder_finds_on(pair: Pair) -> None:
     both_forget(pair)
     pair.red.up()
     eventually(lambda: health(pair.red.control).seen == "1 looked for, 0 heard", "red seeks")
-    former = pid_of(pair.red.control, MDNS)
-    os.kill(former or 0, signal.SIGKILL)
-    eventually(lambda: pid_of(pair.red.control, MDNS) not in (None, former), "the finder is back")
+    kill_and_await(pair.red.control, MDNS)
     pair.blue.up()
     pair.await_link()
 
@@ -82,7 +79,7 @@ def test_who_is_connected_to_all_is_not_found_and_hears_nobody(pair: Pair) -> No
     eventually(lambda: health(pair.red.control).works is None, "red seeks nobody")
     assert health(pair.red.control).seen == "nobody is to be found"
     eventually(lambda: 5353 not in sockets_of(pair), "red has let go of its sockets", 90.0)
-    os.kill(pid_of(pair.red.control, f"connections.{pair.blue_id.hex}") or 0, signal.SIGKILL)
+    kill(pair.red.control, f"connections.{pair.blue_id.hex}")
     pair.await_link()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -26,7 +25,7 @@ from springline.errors import (
 )
 from springline.store.devices import TrustLevel
 from springline.tests.hasty import DeafNode, HastyNode
-from springline.tests.nodes import Pair, echo, eventually, paired, pid_of
+from springline.tests.nodes import Pair, echo, eventually, kill_and_await, paired
 from springline.transport.link import Phase
 from springline.transport.noise import CONNECT, MAC_SIZE, Handshake, SessionKeys
 from springline.transport.refresh import (
@@ -158,10 +157,7 @@ def test_a_killed_keystore_does_not_end_the_session(pair: Pair, side: str) -> No
     pair.await_link()
     before, hindered = losses(pair), hindrances(pair)
     while hindrances(pair) == hindered:
-        killed = pid_of(node, "keystore")
-        assert killed is not None
-        os.kill(killed, signal.SIGKILL)
-        eventually(lambda killed=killed: pid_of(node, "keystore") not in (None, killed), "it is back")  # type: ignore[misc]
+        kill_and_await(node, KEYSTORE)
         more_refreshes(pair, 2)
     assert losses(pair) == before
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ import pytest
 from springline.actors.finding import DHT, Health, HowItGoes
 from springline.cli.local import left_over
 from springline.store.envelope import Strength
-from springline.tests.nodes import QuickNode, echo, eventually, pid_of
+from springline.tests.nodes import QuickNode, echo, eventually, kill_and_await
 from springline.tests.tables import Stranger, table_node
 from springline.transport.address import Address
 
@@ -105,10 +103,7 @@ def test_one_whose_finder_is_killed_is_found_all_the_same(nodes: list[Node]) -> 
     with table_node() as table:
         up(one, table=table)
         for _ in range(3):
-            former = pid_of(one.control, DHT)
-            assert former is not None
-            os.kill(former, signal.SIGKILL)
-            eventually(lambda: pid_of(one.control, DHT) not in (None, former), "it is back")  # noqa: B023
+            kill_and_await(one.control, DHT)
         up(other, table=table)
         talk(one, other)
 

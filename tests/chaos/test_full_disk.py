@@ -12,7 +12,7 @@ from springline.actors.messages import KEYSTORE
 from springline.cli.local import LocalNode
 from springline.errors import LocalFault, SpringlineError, StorageFull
 from springline.store.devices import TrustLevel
-from springline.tests.nodes import Pair, echo, eventually, paired, pid_of
+from springline.tests.nodes import Pair, echo, eventually, paired, process_of
 
 pytestmark = pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="there is no prlimit(2) here")
 
@@ -26,7 +26,7 @@ def pair() -> Iterator[Pair]:
 @contextlib.contextmanager
 def full(node: LocalNode) -> Iterator[None]:
     """The disk of that node's store is full: writes end with EFBIG, which is what a limit says instead of ENOSPC."""
-    pid = pid_of(node.control, KEYSTORE) or 0
+    pid = process_of(node.control, KEYSTORE)
     try:
         former = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
     except PermissionError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 
 import pytest
@@ -19,7 +18,7 @@ from springline.errors import SpringlineError
 from springline.supervisors.asking import ROOT
 from springline.supervisors.spec import SupervisorSpec
 from springline.supervisors.tree import NodeArgs, node_tree
-from springline.tests.nodes import Pair, echo, eventually, pid_of
+from springline.tests.nodes import Pair, echo, eventually, kill_and_await
 
 CONNECTION = "connection"
 
@@ -83,10 +82,7 @@ def test_it_comes_back_and_the_file_is_whole(pair: Pair, side: str, actor: str) 
     with Chatter(pair) as chatter:
         transfer = pair.blue.control.send_file(pair.red_id, source)
         eventually(lambda: transfer.progress().moved > 0, "the file is on its way")
-        killed = pid_of(victim, name)
-        assert killed is not None
-        os.kill(killed, signal.SIGKILL)
-        eventually(lambda: pid_of(victim, name) not in (None, killed), f"{name} is another process")
+        kill_and_await(victim, name)
         result = transfer.wait(timeout=60)
         before = chatter.sent
         pair.await_link()

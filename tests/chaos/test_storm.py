@@ -15,7 +15,7 @@ import time
 from blake3 import blake3
 
 from springline.errors import SpringlineError
-from springline.tests.nodes import Pair
+from springline.tests.nodes import Pair, eventually
 
 KILLS = int(os.environ.get("SPRINGLINE_CHAOS_KILLS", "15"))
 SEED = int(os.environ.get("SPRINGLINE_CHAOS_SEED", "1"))
@@ -29,7 +29,8 @@ def test_a_storm_leaves_nothing_broken(pair: Pair) -> None:
     transfer = pair.blue.control.send_file(pair.red_id, source)
     for _ in range(KILLS):
         node, _ = choose.choice(sorted(pair.sides().items()))[1]
-        victim = choose.choice(node.processes())
+        # whoever was killed last may have taken all the others with it
+        victim = choose.choice(eventually(node.processes, "somebody is there"))
         victims.append(victim.actor)
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim.pid, signal.SIGKILL)

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from blake3 import blake3
 from springline.cli.local import LocalNode, left_over
 from springline.store.envelope import Strength
 from springline.tests import forked
-from springline.tests.nodes import Pair, QuickNode, eventually, paired, pid_of
+from springline.tests.nodes import Pair, QuickNode, eventually, kill_and_await, paired
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +201,7 @@ def test_who_listens_hears_that_the_node_has_stopped(lone: LocalNode) -> None:
     with forked.start(lone._command("events", "--json"), lone.environment) as listening:
         subscribers = lone.folder / "run" / "bus" / "subscribers.json"
         eventually(lambda: f"/{listening.pid}." in subscribers.read_text(), "it has subscribed")
-        root = pid_of(lone.control, "node")
-        assert root is not None
-        os.kill(root, signal.SIGKILL)  # that is no end
-        eventually(lambda: pid_of(lone.control, "node") not in (None, root), "the tree has grown again")
+        kill_and_await(lone.control, "node")  # that is no end
         assert listening.poll() is None
         lone.down()
         said, errors = listening.communicate(timeout=60)

@@ -6,7 +6,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,7 @@ from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.tests.cli.test_cli import bad, good
 from springline.tests.cli.test_passphrase import Memory
-from springline.tests.nodes import Pair, QuickNode, eventually, paired, pid_of, rotated
+from springline.tests.nodes import Pair, QuickNode, eventually, kill_and_await, paired, rotated
 from springline.tests.store.test_seed import with_content
 
 
@@ -71,10 +70,8 @@ def test_the_passphrase_changes_while_the_node_runs_and_while_it_does_not(lone: 
     change(lone, "the second")
     lone.up()
     change(lone, "the third")
-    before = pid_of(lone.control, KEYSTORE)
-    assert before
-    os.kill(before, signal.SIGKILL)  # it comes back by what the cell holds
-    eventually(lambda: pid_of(lone.control, KEYSTORE) not in (None, before) and lone.control.whoami(), "it is back")
+    kill_and_await(lone.control, KEYSTORE)  # it comes back by what the cell holds
+    eventually(lone.control.whoami, "it is unlocked")
     change(lone, "the fourth")
     new = secret_file(lone.folder / "new", "never")
     for _ in ("running", "not running"):

@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import re
-import signal
 import socket
 import stat
 import struct
@@ -22,7 +21,7 @@ import pytest
 from springline.cli.local import LocalNode
 from springline.tests import forked
 from springline.tests.cli.test_qr import read
-from springline.tests.nodes import PATIENCE, Pair, eventually, paired, pid_of
+from springline.tests.nodes import PATIENCE, Pair, eventually, kill, paired, pid_of
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +97,7 @@ def test_both_may_ask(pair: Pair, tmp_path: Path, here: str, there: str) -> None
 def test_words_that_became_void(pair: Pair, tmp_path: Path) -> None:
     inviting = begin(pair.red, "invite", "--wait", "--invitation-file", str(tmp_path / "invitation"))
     assert invitation_in(tmp_path / "invitation")
-    pid = pid_of(pair.red.control, "pairing")
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
+    pid = kill(pair.red.control, "pairing")
     _, errors = inviting.communicate(timeout=PATIENCE)
     assert inviting.returncode == 1
     assert "words are void" in errors

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from springline.actors.messages import KEYSTORE
 from springline.cli.local import LocalNode
 from springline.store.devices import TrustLevel
 from springline.tests.cli.test_cli import bad, good
-from springline.tests.nodes import Pair, eventually, paired, pid_of
+from springline.tests.nodes import Pair, eventually, kill, paired
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +66,7 @@ def test_a_life_is_told_from_its_beginning(pair: Pair, tmp_path: Path) -> None:
 def test_it_is_sound_and_a_cut_is_told_while_the_node_runs(pair: Pair) -> None:
     whole = good(pair.blue, "audit", "--verify")
     assert (whole["sound"], whole["broken"]) == (True, None)
-    assert whole["entries"] == len(kinds(pair.blue))
+    eventually(lambda: good(pair.blue, "audit", "--verify")["entries"] == len(kinds(pair.blue)), "each is looked at")
     assert "each unchanged" in pair.blue.run("audit", "--verify").stdout
     log = pair.red.folder / "network" / "audit.log"
     eventually(lambda: log.stat().st_mtime < time.time() - 0.5, "red is quiet")
@@ -106,7 +105,7 @@ def test_sessions_are_in_the_history_with_why_they_ended(pair: Pair) -> None:
 
 
 def test_a_killed_link_and_a_killed_keystore_leave_both_whole(pair: Pair) -> None:
-    os.kill(pid_of(pair.blue.control, f"connections.{pair.red_id.hex}") or 0, signal.SIGKILL)
+    kill(pair.blue.control, f"connections.{pair.red_id.hex}")
 
     def noticed() -> bool:
         sessions = good(pair.blue, "history", "red")["sessions"]  # a later one may have been replaced since
@@ -115,7 +114,7 @@ def test_a_killed_link_and_a_killed_keystore_leave_both_whole(pair: Pair) -> Non
     eventually(noticed, "the killed session has ended")
     pair.await_link()
     before = kinds(pair.blue)
-    os.kill(pid_of(pair.blue.control, "keystore") or 0, signal.SIGKILL)
+    kill(pair.blue.control, "keystore")
     eventually(lambda: kinds(pair.blue)[: len(before)] == before, "the next Keystore reads on")
     assert good(pair.blue, "audit", "--verify")["sound"]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -13,7 +11,7 @@ import pytest
 from springline.actors.messages import connection_name
 from springline.errors import Misuse, Refused
 from springline.store.preferences import Tuning
-from springline.tests.nodes import eventually, paired, pid_of
+from springline.tests.nodes import eventually, kill_and_await, paired
 
 FAR = 2.0
 """Seconds: a retry that is further away than that can't be one of the usual first ones."""
@@ -43,10 +41,7 @@ def test_a_link_is_kept_up_as_eagerly_as_the_user_wants() -> None:
         blue.tune(red, retry_first=3600.0, retry_cap=86400.0)
         pair.red.down()
         eventually(lambda: until_next() > FAR, "the next attempt is far away")
-        former = pid_of(blue, connection_name(red))
-        assert former is not None
-        os.kill(former, signal.SIGKILL)
-        eventually(lambda: pid_of(blue, connection_name(red)) not in (None, former), "its process is back")
+        kill_and_await(blue, connection_name(red))
         eventually(lambda: until_next() > FAR, "a process born again knows what the user wants")
         told = json.loads(pair.blue.run("tune", "red", "--defaults", "--json").stdout)
         assert told == usual

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 
 from springline.actors.messages import connection_name
-from springline.tests.nodes import eventually, paired, pid_of
+from springline.tests.nodes import eventually, kill, paired
 
 
 def test_why_tells_the_story_of_a_killed_link() -> None:
     with paired() as pair:
         blue = pair.blue.control
-        pid = pid_of(blue, connection_name(pair.red_id))
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
+        kill(blue, connection_name(pair.red_id))
         pair.await_link()
 
         def causes() -> list[str]:
@@ -30,9 +26,7 @@ def test_why_tells_the_story_of_a_killed_link() -> None:
         assert told["story"][-1]["next"] == "probes it when it falls silent"
         shown = pair.blue.run("why", "red")
         assert "red is Connected" in shown.stdout
-        manager = pid_of(blue, "connections")
-        assert manager is not None
-        os.kill(manager, signal.SIGKILL)
+        kill(blue, "connections")
         pair.await_link()
         eventually(lambda: "history" in blue.why(pair.red_id).entries[0].evidence, "a story that was lost says so")
         pair.red.down()

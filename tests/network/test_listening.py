@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from springline.actors.finding import NETWORK, HowItGoes, Tried, TryAddress
 from springline.actors.messages import TRANSPORT
 from springline.tests.network.couple import PATIENCE, Couple, couple
 from springline.tests.network.lab import Lab
-from springline.tests.nodes import eventually, pid_of
+from springline.tests.nodes import eventually, kill_and_await
 from springline.transport.address import Address
 
 
@@ -56,8 +53,5 @@ def test_an_interface_that_goes_and_comes_back_as_another(network: Lab) -> None:
         network.cable_again(red)
         red.ip("address", "add", "fe80::1/64", "dev", "eth0")
         answers(pair, where)
-        killed = pid_of(red.node.control, TRANSPORT)
-        assert killed is not None
-        os.kill(killed, signal.SIGKILL)
-        eventually(lambda: pid_of(red.node.control, TRANSPORT) not in (None, killed), "another transport", PATIENCE)
+        kill_and_await(red.node.control, TRANSPORT)
         answers(pair, where)

@@ -17,15 +17,14 @@ from springline.store import opening
 from springline.store.envelope import Strength
 from springline.store.layout import Layout
 from springline.supervisors.connections import AT_ONCE
-from springline.tests.nodes import PATIENCE, QuickNode, eventually, paired, pid_of
+from springline.tests.nodes import PATIENCE, QuickNode, eventually, kill, kill_and_await, paired, pid_of, process_of
 from springline.tests.store.cast import LATER, ONE, info, pair
 
 
 def test_a_device_paired_anew_while_its_former_process_still_ends_is_connected() -> None:
     with paired() as pair:
         name = f"connections.{pair.blue_id.hex}"
-        former = pid_of(pair.red.control, name)
-        assert former is not None
+        former = process_of(pair.red.control, name)
         os.kill(former, signal.SIGSTOP)  # so that it takes all the time it is given to stop
         pair.red.control.revoke(pair.blue_id)
         pair.join()
@@ -38,9 +37,7 @@ def test_a_reborn_manager_tells_the_finders_whom_to_seek_even_if_it_is_nobody() 
         bus = str(pair.red.folder / "run" / "bus")
         finder = Client(bus)
         register(bus, MDNS, finder.path)
-        manager = pid_of(pair.red.control, "connections")
-        assert manager is not None
-        os.kill(manager, signal.SIGKILL)
+        kill(pair.red.control, "connections")
         told = finder.listen(PATIENCE)
         while told is not None and told[1] != Seek(frozenset()):
             told = finder.listen(PATIENCE)
@@ -63,10 +60,7 @@ def test_more_devices_than_start_at_once_all_get_their_process() -> None:
             assert len(node.control.devices()) == many
             eventually(lambda: sum(p.device is not None for p in node.control.processes()) == many, "all have started")
             name = f"connections.{ONE.hex}"
-            former = pid_of(node.control, name)
-            assert former is not None
-            os.kill(former, signal.SIGKILL)
-            eventually(lambda: pid_of(node.control, name) not in (None, former), "it is back")
+            kill_and_await(node.control, name)
         assert not left_over(token)
     finally:
         shutil.rmtree(folder)

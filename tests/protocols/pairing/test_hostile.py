@@ -6,7 +6,6 @@ Real sockets, real nodes; the other side is ``tests/hostile.py``.
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -25,7 +24,7 @@ from springline.protocols.pairing.offer import Offer
 from springline.protocols.pairing.uri import build, parse
 from springline.store.identity import PAIRING_CONTEXT
 from springline.tests.hostile import PATIENCE, HungUp, Line, Mallory, Met, close_all
-from springline.tests.nodes import Pair, eventually, paired, pid_of
+from springline.tests.nodes import Pair, eventually, kill_and_await, paired
 from springline.transport.address import Address
 from springline.transport.hello import Hello
 from springline.transport.noise import CONNECT, PAIR, Handshake, mac1, mac1_key
@@ -55,10 +54,7 @@ def hung_up() -> Iterator[None]:
 
 def reborn(node: Control) -> None:
     """A Pairing process that has forgotten everything."""
-    pid = pid_of(node, PAIRING)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: pid_of(node, PAIRING) not in (None, pid), "a new process")
+    kill_and_await(node, PAIRING)
 
 
 def noted(node: Control, text: str) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
 import threading
@@ -32,7 +31,7 @@ from springline.store.devices import PairedDevice
 from springline.store.envelope import Strength
 from springline.tests.actors.test_mdns import say
 from springline.tests.impostors import serving
-from springline.tests.nodes import eventually, pid_of
+from springline.tests.nodes import eventually, kill_and_await
 from springline.tests.protocols.pairing.test_ui import HastyNode, Shown
 from springline.tests.seekers import BY_MDNS
 from springline.transport.address import Address
@@ -124,19 +123,13 @@ class Joining:
         return self.outcome[0]
 
 
-def kill(node: Control, actor: str) -> None:
-    pid = pid_of(node, actor)
-    os.kill(pid or 0, signal.SIGKILL)
-    eventually(lambda: pid_of(node, actor) not in (None, pid), f"{actor} is back")
-
-
 def test_words_are_enough_and_a_finder_may_be_killed_meanwhile(two: tuple[Control, Control]) -> None:
     red, blue = two
     invitation = red.invite()
-    kill(red, MDNS)
+    kill_and_await(red, MDNS)
     joining = Joining(blue, invitation.words)
     joining.await_search()
-    kill(blue, MDNS)
+    kill_and_await(blue, MDNS)
     device = joining.ended()
     assert isinstance(device, PairedDevice)
     assert device.info.name == "red"
@@ -148,7 +141,7 @@ def test_a_killed_pairing_is_told(two: tuple[Control, Control]) -> None:
     words = words_of(os.urandom(16))
     joining = Joining(blue, words)
     joining.await_search()
-    kill(blue, PAIRING)
+    kill_and_await(blue, PAIRING)
     assert "restarted" in joining.ended().message
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
-import signal
 import socket
 import tempfile
 import threading
@@ -33,7 +31,7 @@ from springline.protocols.pairing.watching import ConfirmPairing, FollowPairing
 from springline.store.devices import PairedDevice, TrustLevel
 from springline.store.envelope import Strength
 from springline.tests.hostile import Mallory, close_all
-from springline.tests.nodes import PATIENCE, QuickNode, eventually, pid_of
+from springline.tests.nodes import PATIENCE, QuickNode, eventually, kill_and_await
 from springline.transport.address import Address
 
 HURRY = """
@@ -81,15 +79,7 @@ def both(patient: tuple[Control, Control]) -> Iterator[tuple[Control, Control]]:
     yield patient
     close_all()
     for node in patient:
-        kill(node)
-
-
-def kill(node: Control) -> None:
-    """The Pairing process, and wait for the next."""
-    pid = pid_of(node, PAIRING)
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: pid_of(node, PAIRING) not in (None, pid), "a new process")
+        kill_and_await(node, PAIRING)
 
 
 class Shown(PairingUI):
@@ -273,7 +263,7 @@ def test_the_words_of_a_killed_process_are_void(both: tuple[Control, Control]) -
     ui = Shown()
     inviting = Inviting(red, ui)
     uri = ui.uri
-    kill(red)
+    kill_and_await(red, PAIRING)
     assert "restarted" in inviting.ended().errors[0].message
     with pytest.raises(PairingFailed, match="gave no answer"):
         blue.join(uri)

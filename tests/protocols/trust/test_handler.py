@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 
 from springline.actors.messages import ListLinks
@@ -13,7 +10,7 @@ from springline.protocols.message import Custom
 from springline.protocols.trust.wire import VERSION, Have
 from springline.store.devices import TrustLevel
 from springline.tests.company import Company, company
-from springline.tests.nodes import eventually, pid_of
+from springline.tests.nodes import eventually, kill, pid_of
 
 
 def all_paired(them: Company) -> None:
@@ -47,7 +44,7 @@ def test_a_revocation_reaches_every_trusted_device_and_stays() -> None:
         them.pair("anna", "carl")
         again = them.record("anna", "carl")
         assert (again.trust, again.paired_at) == (TrustLevel.TRUSTED, first.paired_at)
-        os.kill(pid_of(them["bert"], "protocols.trust") or 0, signal.SIGKILL)  # reborn, it tells what it knows
+        kill(them["bert"], "protocols.trust")  # reborn, it tells what it knows
         them["bert"].disconnect(them.ids["anna"])
         them["bert"].connect(them.ids["anna"])
         them.await_link("anna", "bert")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -19,7 +17,7 @@ from springline.protocols.where.wire import VERSION
 from springline.store import opening
 from springline.store.layout import Layout
 from springline.tests.impostors import mute, nobody, serving
-from springline.tests.nodes import Pair, eventually, paired, pid_of
+from springline.tests.nodes import Pair, eventually, kill, paired
 from springline.transport.address import Address
 
 
@@ -73,7 +71,7 @@ def test_what_is_told_falsely_is_tried_and_not_kept(pair: Pair) -> None:
     forget_addresses(pair)
     blue = Address.parse(pair.blue.listen)
     eventually(lambda: known(pair.red.control, pair.blue_id) == (blue,), "red has looked at the first telling")
-    os.kill(pid_of(pair.red.control, handler_name("where")) or 0, signal.SIGKILL)  # which spares us its pause
+    kill(pair.red.control, handler_name("where"))  # which spares us its pause
     with serving(mute) as silent, nobody() as refusing:
         pair.await_link()
         eventually(
@@ -102,7 +100,7 @@ def test_nonsense_is_refused_and_the_link_lives(pair: Pair) -> None:
 
 def test_a_change_of_addresses_is_told_to_whoever_is_connected(pair: Pair) -> None:
     forget_addresses(pair)
-    os.kill(pid_of(pair.red.control, handler_name("where")) or 0, signal.SIGKILL)
+    kill(pair.red.control, handler_name("where"))
     pair.await_link()
     pair.blue.control.ask(handler_name("where"), AddressesChanged())
     blue = Address.parse(pair.blue.listen)
