@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # its start is spent on compiling them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint chaos network simulate bench docs clean
+.PHONY: demo test again lint chaos network simulate bench docs clean
 
 demo: $(STAMP)
 	$(BIN)/springline demo
@@ -18,6 +18,10 @@ demo: $(STAMP)
 # order, in which those with nodes are before the many that only reckon, so that no long one is left for the end.
 test: $(STAMP)
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+# What failed last time, one after the other.
+again: $(STAMP)
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
