@@ -275,6 +275,7 @@ def test_hundreds_of_devices_return_at_once_and_hostile_ones_hold_up_themselves(
     One loop plays both sides of three hundred handshakes: it has to have the time for that.
     """
     monkeypatch.setattr(handshaking, "DEADLINE", 4.0)
+    monkeypatch.setattr(dialing, "PATIENCE", 60.0)
     monkeypatch.setattr(module, "MOST_ATTEMPTS", 24)
     monkeypatch.setattr(module, "MOST_ASKING", 4)
     monkeypatch.setattr("springline.transport.places.FAIR_TIME", 0.05)
