@@ -36,7 +36,9 @@ ARGUMENTS = {
 
 
 def say(*what: object) -> None:
-    print(json.dumps(what), flush=True)
+    """One line, in one piece: several threads say something."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 class Ports:
