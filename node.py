@@ -115,7 +115,7 @@ class Node(Control):
 
         :param passphrase: bytes, text, or a callable that asks for it; None if there is none. A ``bytearray`` is wiped
             once it is used.
-        :param listen: ``HOST`` or ``HOST:PORT``; without a port one is chosen once and kept.
+        :param listen: ``HOST`` or ``HOST:PORT``; without a port one is chosen once and kept, if the disk takes it.
         :param incoming: folder for received files; by default ``incoming`` in the data directory.
         :param handlers: protocol handlers to start with, each with what its ``begin`` gets.
         :param discovery: how devices are found beside the addresses that are known; every way if None.
@@ -244,7 +244,14 @@ class _Owner:
                 self._listeners.append(Listener.of(bound(Address("::", port), only_v6=True).detach()))
             except OSError as error:  # no IPv6 here, or somebody else has that port of it: IPv4 will do
                 log.info("not listening on IPv6: %s", error)
-        config.keep_port(self.layout, port)
+        self._keep_port(port)
+
+    def _keep_port(self, port: int) -> None:
+        """Keep it for the next start, if the disk takes it: a node that has moved is found, one that is down is not."""
+        try:
+            config.keep_port(self.layout, port)
+        except LocalFault as error:
+            log.warning("the next start may listen on another port than %d, which is not kept: %s", port, error)
 
     # -- the tree --------------------------------------------------------------------------------------------------
 

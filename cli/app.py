@@ -14,7 +14,7 @@ import typer
 
 from springline import __version__
 from springline.cli import dht, doctor, keys, links, pairing, running, trail, trust, tune, why
-from springline.cli.console import out
+from springline.cli.console import out, tell_warnings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -41,6 +41,7 @@ def run() -> None:
     """Parse the command line and run one command."""
     with contextlib.suppress(ValueError):  # a closed pipe on our output ends us quietly, as it does every tool
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    tell_warnings()
     app()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -38,6 +39,16 @@ err = Console(stderr=True, highlight=False, width=None if is_terminal(sys.stderr
 def print_json(value: Any) -> None:
     """One JSON value, one line, to standard output."""
     print(json.dumps(as_json(value), ensure_ascii=False), flush=True)  # noqa: T201
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(f"[yellow]springline: warning:[/] {escape(record.getMessage())}", soft_wrap=True)
+
+
+def tell_warnings() -> None:
+    """Say what this program itself warns of as a failure is said; a node's actors have a log of their own."""
+    logging.basicConfig(level=logging.WARNING, handlers=[_Warnings()])
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -101,9 +102,25 @@ def test_a_full_disk_is_no_place_for_an_identity(node: LocalNode, tmp_path: Path
     is_refused(run(node, mounted(script, tmp_path), springline(node, "init", folder=tmp_path / "new")), "no room")
 
 
-def test_a_node_on_a_full_disk_starts_when_there_is_room(node: LocalNode, tmp_path: Path) -> None:
-    script = SMALL + f'cp -a "{node.folder}" "$0/node"; {FILL} "$@" && exit 99; rm "$0/filling"; exec "$@"'
-    done = run(node, mounted(script, tmp_path), springline(node, "up", folder=tmp_path / "node"))
+def test_a_node_starts_on_a_full_disk_and_says_that_its_port_is_not_kept(node: LocalNode, tmp_path: Path) -> None:
+    """With room it keeps the next one."""
+    copy = tmp_path / "node"
+    script = SMALL + f'cp -a "{node.folder}" "$0/node"; {FILL} "$@" || exit; rm "$0/filling"; "$@" || exit; exec "$@"'
+    done = run(node, mounted(script, tmp_path), [*springline(node, "up", folder=copy), "--json"])
     assert done.returncode == 0, done.stderr
+    ports = [json.loads(line)["listen"].rsplit(":", 1)[1] for line in done.stdout.splitlines()]
+    assert len(ports) == 3
+    assert ports[1] == ports[2]
+    assert done.stderr.startswith(f"springline: warning: the next start may listen on another port than {ports[0]}, ")
     assert "no room to write device.json" in done.stderr
-    assert "node is up" in done.stdout
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_an_export_that_a_full_disk_has_no_room_for(node: LocalNode, tmp_path: Path) -> None:
+    export = ["export", str(tmp_path / "export"), "--export-passphrase-file", str(node.folder / "passphrase")]
+    script = SMALL + f'cp -a "{node.folder}" "$0/node"; {FILL} exec "$@"'
+    done = run(node, mounted(script, tmp_path), springline(node, *export, folder=tmp_path / "node"))
+    assert (done.returncode, done.stdout) == (1, "")
+    warned, failed = done.stderr.splitlines()
+    assert warned.startswith("springline: warning: not in the audit trail: identity exported: no room")
+    assert failed.startswith(f"springline: no room to write {tmp_path / 'export'}")

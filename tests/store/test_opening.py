@@ -175,6 +175,17 @@ def test_checking_a_passphrase(vault: Vault) -> None:
         opening.check(vault, PASSPHRASE)
 
 
+def test_what_a_rehearsal_before_a_power_cut_has_left_is_gone_at_the_next_opening(vault: Vault) -> None:
+    before, left = files(vault.layout.root), 0
+    for count in range(MOST_CALLS):
+        if not interrupted(vault.rehearse_pairing, count):
+            break
+        left += files(vault.layout.root) != before
+        opening.unlock_with(vault.layout, vault.data_key)
+        assert files(vault.layout.root) == before
+    assert left, "none of the cuts has left a file"
+
+
 # -- strength ----------------------------------------------------------------------------------------------------------
 
 
