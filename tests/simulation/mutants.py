@@ -19,8 +19,7 @@ from springline.tests.simulation import dht
 from springline.tests.simulation.batch import run_one
 from springline.tests.simulation.world import Scenario
 from springline.transport import link, network, story
-from springline.transport.discovery import tags
-from springline.transport.discovery.joining import ALONE
+from springline.transport.discovery import joining, tags
 from springline.transport.discovery.shelf import Shelf
 from springline.transport.discovery.watch import Watch
 from springline.transport.driver import LinkDriver
@@ -121,6 +120,10 @@ def _no_pause(put: Put) -> None:
 
 def _no_cap(put: Put) -> None:
     put(Retry, "delay", lambda retry, failures, random: retry.first * retry.factor ** (failures - 1) * random)
+
+
+def _dial_goes_on(put: Put) -> None:
+    put(LinkDriver, "awaits", lambda driver, attempt: True)
 
 
 def _dead_is_fine(put: Put) -> None:
@@ -238,7 +241,7 @@ def _addresses_change_silently(put: Put) -> None:
 
 
 def _alone_for_long(put: Put) -> None:
-    put(dht, "NEEDED", ALONE[1])
+    put(joining, "NEEDED", joining.ALONE[1])
 
 
 def _recovery_is_refused(put: Put) -> None:
@@ -269,6 +272,7 @@ MUTANTS = (
     Mutant("the backoff is not reset", _backoff_not_reset, ("a settled session is dialled again at once",)),
     Mutant("dials follow each other without a pause", _no_pause, ("dials are paced",), seeds=(4, 2, 3)),
     Mutant("the backoff has no cap", _no_cap, (EVERY, PROMISED)),
+    Mutant("a dial that was called off goes on", _dial_goes_on, ("one dial in flight",), 2, 0.1, 100.0, seeds=(11, 12)),
     Mutant("a dead session is never given up", _dead_is_fine, (PROMISED,), seeds=(6, 5, 1)),
     Mutant("a probe is the last thing a session does", _pulse_stops_after_a_probe, (PROMISED,), seeds=(6, 5, 1)),
     Mutant("who is revoked keeps the session", _revoked_stays, (UNWANTED,), 3, 0.1, 300.0, ("revoke",)),

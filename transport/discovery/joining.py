@@ -10,8 +10,10 @@ anew each time, with a bound on how long and how many.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from springline.errors import Unreachable
 from springline.transport.address import Address
@@ -30,6 +32,29 @@ IN_COMPANY = 3600.0
 
 MOST_GREETED = 64
 """Addresses greeted in one try."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """When a node looks for company. Pure. :param is_alone: nobody has answered the last time."""
+
+    is_alone: bool = True
+    _tries: int = 0
+
+    def hurry(self) -> None:
+        """Something has changed: it looks at once, and often at first."""
+        self._tries = 0
+
+    def looked(self, answered: bool, needed: bool, random: float) -> float:
+        """Seconds until the next look.
+
+        :param answered: whether anybody did. :param needed: is somebody looked for? :param random: from [0, 1).
+        """
+        self.is_alone = not answered
+        self._tries = 0 if answered else self._tries + 1
+        longest = NEEDED if needed else ALONE[1]
+        pause = IN_COMPANY if answered else min(longest, ALONE[0] * 2.0 ** min(self._tries - 1, 16))
+        return pause * (0.75 + random / 2)
 
 
 class Membership:
@@ -52,8 +77,13 @@ class Membership:
         self._resolver = Resolver()
         self._hurry = asyncio.Event()
         self._former: tuple[At, ...] = ()
+        self._pace = Pace()
         self.greeted = 0
-        self.is_alone = True
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody has answered the last time."""
+        return self._pace.is_alone
 
     def hurry(self, former: Iterable[At] = ()) -> None:
         """Look at once. :param former: nodes that were known before."""
@@ -62,22 +92,16 @@ class Membership:
 
     async def keep(self) -> None:
         """Stay in the table, for ever."""
-        tries = 0
         while True:
             self._hurry.clear()
             answered = await self._look()
-            tries = 0 if answered else tries + 1
             if answered and self.is_alone:
                 self._joined()
-            self.is_alone = not answered
-            longest = NEEDED if self._needed() else ALONE[1]
-            pause = IN_COMPANY if answered else min(longest, ALONE[0] * 2.0 ** min(tries - 1, 16))
-            try:
-                async with asyncio.timeout(pause * random.uniform(0.75, 1.25)):  # noqa: S311 - it spreads, it hides nothing
+            pause = self._pace.looked(answered, self._needed(), random.random())  # noqa: S311 - it spreads, it hides nothing
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
                     await self._hurry.wait()
-                tries = 0
-            except TimeoutError:
-                continue
+                self._pace.hurry()
 
     async def _look(self) -> bool:
         """Whether anybody is there."""
