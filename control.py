@@ -47,7 +47,7 @@ from springline.actors.messages import (
     connection_name,
 )
 from springline.actors.names import alive, incarnation, registered
-from springline.errors import LocalFault, Misuse, NotRunning, TimedOut, UnknownDevice
+from springline.errors import LocalFault, Misuse, NotRunning, TimedOut
 from springline.events import NetworkEvent
 from springline.links import Links
 from springline.protocols.codec import decode_untrusted, encode
@@ -75,9 +75,6 @@ APP = "app"
 _LEASE = 30.0
 _LOOK = 1.0
 """Seconds of silence after which a listener looks whether there still is a node."""
-
-_JUST_PAIRED = 2.0
-"""Seconds after which a device that is not listed is not paired."""
 
 _REBIRTH = 10.0
 """Seconds a node may take to grow its tree again."""
@@ -209,16 +206,9 @@ class Control(Links):
         """
         client = self._client()
         client.tell(EVENTS, Subscribe(timeout + 1))
-        began = time.monotonic()
-        end = began + timeout
+        end = time.monotonic() + timeout
         while True:
-            try:
-                found = self.find(device)
-            except UnknownDevice:  # the other side may know of a pairing a moment before this one lists it
-                if time.monotonic() > began + _JUST_PAIRED:
-                    raise
-                client.listen(0.05)
-                continue
+            found = self.find(device)
             if found.link.state == state:
                 return found
             left = end - time.monotonic()

@@ -225,7 +225,6 @@ class Pairing(IoShell):
         except SpringlineError as error:
             watched.end(error=reasons.unreached(error))
         else:
-            self._paired(device)
             watched.end(device)
         finally:
             if search is not None:
@@ -264,7 +263,7 @@ class Pairing(IoShell):
             with sock:
                 conversation = Conversation(self.ask, watched, keys, sock, address)
                 try:
-                    return await conversation.visit()
+                    return await conversation.visit(self._paired)
                 except (SpringlineError, OSError) as error:
                     vain = _InVain(address, error, conversation.answered)
                     left = [other for other in left if other != address]

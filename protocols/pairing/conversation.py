@@ -40,6 +40,9 @@ DEADLINE = 20.0
 DECISION = 120.0
 """Seconds for a user to compare and answer."""
 
+FAREWELL = 2.0
+"""Seconds that the joiner waits for the inviter to hang up, which it does once its node lists the joiner."""
+
 Ask = Callable[..., Coroutine[Any, Any, Any]]
 """How an actor asks another: ``IoShell.ask``."""
 
@@ -109,8 +112,12 @@ class Conversation:
                 raise PairingFailed("the other device's last word is missing", "pair again if it stays away") from None
             return device
 
-    async def visit(self) -> PairedDevice:
-        """The joiner's side. :raises Foreign, HungUp, Mute: whoever was called is not who knows the words."""
+    async def visit(self, paired: Callable[[PairedDevice], None]) -> PairedDevice:
+        """The joiner's side.
+
+        :param paired: called as soon as both sides have stored each other.
+        :raises Foreign, HungUp, Mute: whoever was called is not who knows the words.
+        """
         async with self._in_time():
             handle: int = await self._ask(KEYSTORE, BeginPairing(initiator=True, psk=self._keys.psk))
             said = Offer()
@@ -131,6 +138,8 @@ class Conversation:
             state, store = await self._settle(talk, state)
             device = await self._commit(handle, store)
             await talk.say(exchange.stored(Role.JOINER))
+            paired(device)
+            await talk.end(FAREWELL)  # when the joiner's user is told, the inviter lists the joiner
             return device
 
     # -- their parts ---------------------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 
-from springline.errors import Malformed
+from springline.errors import Malformed, SpringlineError
 from springline.protocols.pairing.exchange import MOST_MESSAGE
 from springline.transport.framing import LENGTH_SIZE
 from springline.transport.handshaking import read_exactly
@@ -40,6 +41,12 @@ class Talk:
         coming = self._listen()
         await asyncio.wait((coming, decision), return_when=asyncio.FIRST_COMPLETED)
         return None if decision.done() else await self.hear()
+
+    async def end(self, patience: float) -> None:
+        """Wait until the other side has hung up. :param patience: seconds; it may never."""
+        with contextlib.suppress(OSError, SpringlineError, TimeoutError):
+            async with asyncio.timeout(patience):
+                await self.hear()
 
     def close(self) -> None:
         """Hear no more."""

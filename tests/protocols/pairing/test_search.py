@@ -133,6 +133,7 @@ def test_words_are_enough_and_a_finder_may_be_killed_meanwhile(two: tuple[Contro
     device = joining.ended()
     assert isinstance(device, PairedDevice)
     assert device.info.name == "red"
+    assert [one.device.info.name for one in red.devices()] == ["blue"]
     eventually(lambda: [one.link.state for one in red.devices()] == ["Connected"], "they are connected")
 
 

@@ -88,3 +88,15 @@ def test_what_is_no_message_is_malformed(raw: bytes) -> None:
             await left.hear()
 
     between(body)
+
+
+def test_the_end_is_waited_for_and_not_for_ever() -> None:
+    async def body(left: Talk, right: Talk, there: socket.socket) -> None:
+        await left.end(0.0)
+        waiting = asyncio.create_task(left.end(60.0))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        there.shutdown(socket.SHUT_RDWR)
+        await waiting
+
+    between(body)
