@@ -33,7 +33,8 @@ COMMANDS: dict[str, tuple[Command, ...]] = {
 
 for _part, _commands in COMMANDS.items():
     for _command in _commands:
-        app.command(_command.__name__.strip("_"), rich_help_panel=_part)(_command)
+        _settings = {"allow_extra_args": _command is pairing.join}  # which says itself why it takes no words
+        app.command(_command.__name__.strip("_"), rich_help_panel=_part, context_settings=_settings)(_command)
 app.add_typer(keys.passphrase_app, name="passphrase", rich_help_panel="Keys and records")
 
 

@@ -63,6 +63,7 @@ def invite(
 
 
 def join(
+    context: typer.Context,
     data_dir: DataDir = DEFAULT_DIR,
     address: Annotated[str | None, typer.Option(help="HOST:PORT of the inviting device, if it is not found.")] = None,
     confirm: Confirm = False,
@@ -72,6 +73,9 @@ def join(
 
     With --confirm they are the first line of it, and the answer is the second.
     """
+    with failures_told():
+        if context.args:
+            raise Misuse("others can see what a command is given", "run 'springline join' alone; it asks for the words")
     with failures_told(), Control(data_dir) as node:
         ui = TerminalUI(err if json else out)
         device = node.join_with(ui, _words(confirm).strip(), address, confirm=confirm)

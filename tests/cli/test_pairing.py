@@ -109,6 +109,11 @@ def test_misuse(pair: Pair) -> None:
         done = pair.red.run("invite", *arguments)
         assert done.returncode == 2
         assert "--wait" in done.stderr
+    words = pair.red.control.invite().words.split()
+    done = pair.blue.run("join", *words)
+    assert done.returncode == 2
+    assert "it asks for the words" in done.stderr
+    assert words[0] not in done.stderr
 
 
 def test_a_pipe_sees_no_blocks_unless_it_asks(pair: Pair) -> None:
