@@ -40,6 +40,7 @@ from springline.control import Control
 from springline.errors import InUse, LocalFault, Misuse, PortTaken
 from springline.protocols.echo.handler import Echo
 from springline.protocols.files.handler import Files
+from springline.protocols.files.inbox import usable
 from springline.protocols.handler import ProtocolHandler
 from springline.protocols.plugins import installed
 from springline.protocols.trust.handler import Trust
@@ -121,7 +122,7 @@ class Node(Control):
         :param discovery: how devices are found beside the addresses that are known; every way if None.
         :param key_lifetime: seconds after which a key shared with a device opens nothing that has not been renewed by a
             connection; the recovery key does then. None: it never ends.
-        :raises Misuse: no identity was made there. :raises InUse: another node runs on it.
+        :raises Misuse: no identity is there, or ``incoming`` is no folder. :raises InUse: another node runs on it.
         :raises WrongPassphrase: it opens nothing. :raises PortTaken: somebody else listens there.
         """
         layout = Layout(data_dir)
@@ -132,7 +133,7 @@ class Node(Control):
             owner.claim()
             owner.cell = cell.cell_of(passphrase)
             owner.listen(listen)
-            folder = str(incoming) if incoming else str(layout.root / "incoming")
+            folder = usable(incoming) if incoming else str(layout.root / "incoming")
             owner.start(folder, handlers, discovery or Discovery(), key_lifetime)
             return cls(owner)
         except BaseException:

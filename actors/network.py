@@ -155,7 +155,7 @@ class NetworkMonitor(IoShell):
         seen = f"{len(view.addresses)} addresses, the way out is {' and '.join(ways) or 'not there'}"
         if self._last:
             ago = network.duration(self.loop.time() - self._last_at)
-            seen += f"; {self._changes} changes, the last one {ago} ago: {self._last}"
+            seen += f"; changes: {self._changes}, the last one {ago} ago: {self._last}"
         return Health(bool(view.carrying), seen, "" if view.carrying else "connect this machine to a network")
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sys
 
 
 def main() -> None:
-    """The console script's entry point. Ctrl-C while all the rest is being imported ends us, without a traceback."""
+    """The console script's entry point. Ctrl-C before a command has begun ends us, too, without a traceback."""
     told = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from springline.cli.app import run
 
     signal.signal(signal.SIGINT, told)
-    run()
+    try:
+        run()
+    except KeyboardInterrupt:  # while what the commands take was being made up
+        sys.exit(130)

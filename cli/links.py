@@ -68,7 +68,9 @@ def message(
     from springline.protocols.message import Custom
 
     with failures_told(), Control(data_dir) as node:
-        found = node.find(device).device.info
+        known = node.find(device).device
+        _refuse_if_kept_down(known)
+        found = known.info
         began = time.perf_counter()
         node.send(found.device_id, Custom(TEXT, 1, text.encode()))
         took = time.perf_counter() - began
@@ -104,7 +106,7 @@ def send(
 
 
 def _refuse_if_kept_down(device: PairedDevice) -> None:
-    """A file waits for a device that is away, but not for one that you keep away."""
+    """What you keep away yourself is told with the way back; and no file waits for it."""
     from springline.store.trust import BARRED
 
     name = device.info.name

@@ -276,4 +276,4 @@ def _text(data: bytes) -> str:
 
 def _what(context: str) -> str:
     """The role of the file, without whose it is."""
-    return f"the file '{context.partition('/')[0]}'"
+    return "the exported identity" if context == EXPORT else f"the file '{context.partition('/')[0]}'"

@@ -156,7 +156,7 @@ class Files(ProtocolHandler):
                 except Malformed as error:
                     event = sending.Denied(f"the receiver's answer is none: {error.message}")
             case HandlerFailed() | NotRunning() | Unreachable():
-                event = sending.Broke(str(answer))
+                event = sending.Broke(answer.message)
             case SpringlineError():
                 event = sending.Denied(str(answer))
             case _:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from springline.errors import Busy, LocalFault, StorageFull
+from springline.errors import Busy, LocalFault, Misuse, StorageFull
 from springline.protocols.files.naming import numbered
 
 ABANDONED = 7 * 86400.0
@@ -32,6 +32,7 @@ MOST_DONE = 256
 """Finished transfers remembered; beyond that the oldest are forgotten."""
 
 _MOST_NAMESAKES = 999
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -42,6 +43,26 @@ class Done:
     name: str
     size: int
     blake3: bytes
+
+
+def usable(folder: str | os.PathLike[str]) -> str:
+    """A folder that somebody has chosen for received files, made if it does not exist.
+
+    A full disk is no objection: it may have room when a file comes.
+
+    :raises Misuse: it is none, or nothing may be written there.
+    """
+    try:
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        trouble = 0 if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES
+    except FileExistsError:
+        trouble = errno.ENOTDIR
+    except OSError as error:
+        trouble = 0 if error.errno in _FULL else error.errno or errno.EIO
+    if trouble:
+        why = os.strerror(trouble).lower()
+        raise Misuse(f"can't use {folder} for received files: {why}", "choose another --incoming")
+    return os.fspath(folder)
 
 
 class Inbox:
@@ -213,7 +234,7 @@ def _no_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else LocalFault
+        kind = StorageFull if error.errno in _FULL else LocalFault
         raise kind(f"can't write in the folder for received files: {(error.strerror or str(error)).lower()}") from None
 
 

@@ -100,7 +100,7 @@ def test_send_a_file(pair: Pair, size: int) -> None:
 def test_disconnect_and_connect(pair: Pair, by: str) -> None:
     device = {"name": "red", "id": str(pair.red_id), "prefix": str(pair.red_id)[:6]}[by]
     assert good(pair.blue, "disconnect", device)["state"] == "Disconnected"
-    assert "not connected" in bad(pair.blue, 1, "message", device, "anybody?")
+    assert "you have disconnected" in bad(pair.blue, 1, "message", device, "anybody?")
     assert good(pair.blue, "connect", device)["state"] == "Connected"
 
 
@@ -160,6 +160,13 @@ def test_wrong_passphrase(lone: LocalNode, tmp_path: Path) -> None:
     wrong.write_text("wrong\n")
     wrong.chmod(0o600)
     assert "passphrase is wrong" in bad(lone, 1, "up", "--passphrase-file", str(wrong))
+
+
+def test_a_folder_for_received_files_that_is_none(lone: LocalNode) -> None:
+    passphrase = lone.folder / "passphrase"
+    wrong = bad(lone, 2, "up", "--incoming", str(passphrase), "--passphrase-file", str(passphrase))
+    assert "not a directory" in wrong
+    assert "--incoming" in wrong
 
 
 def test_no_identity_and_no_node(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import typer
 
+from springline.cli import main
 from springline.cli.app import app
 from springline.cli.local import LocalNode
 from springline.tests import forked
@@ -174,6 +175,7 @@ def test_a_file_is_not_sent_to_a_device_that_is_kept_away(pair: Pair) -> None:
     path.write_bytes(b"x")
     good(pair.blue, "disconnect", "red")
     assert "springline connect red" in bad(pair.blue, 1, "send", "red", str(path), "--json")
+    assert "springline connect red" in bad(pair.blue, 1, "message", "red", "anybody there?", "--json")
     good(pair.blue, "connect", "red")
 
 
@@ -209,6 +211,17 @@ def test_ctrl_c_while_it_is_still_starting(pair: Pair) -> None:
     assert said == ""
     assert "Traceback" not in errors
     assert starting.returncode in (130, -signal.SIGINT)
+
+
+def test_ctrl_c_while_it_makes_up_its_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("springline.cli.app.run", _interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+
+
+def _interrupted() -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 def test_nothing_is_cut_in_a_pipe(pair: Pair) -> None:

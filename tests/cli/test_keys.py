@@ -178,7 +178,7 @@ def test_what_is_wrong_with_an_export_is_told(lone: LocalNode, tmp_path: Path) -
     assert "exported with" in bad(fresh, 1, *take, "--export-passphrase-file", str(lone.folder / "passphrase"))
     for content, said in (
         (sealed[:-1], "damaged"),
-        (b"\x89PNG\r\n\x1a\n", "another program's"),
+        (b"\x89PNG\r\n\x1a\n", "the exported identity has no header: it is damaged, or another program's"),
         (sealed.replace(b'"version": 1', b'"version": 9', 1), "newer version"),
     ):
         moved.write_bytes(content)

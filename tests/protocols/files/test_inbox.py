@@ -14,9 +14,9 @@ from blake3 import blake3
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from springline.errors import Busy, LocalFault
+from springline.errors import Busy, LocalFault, Misuse
 from springline.protocols.files import inbox as module
-from springline.protocols.files.inbox import Done, Inbox
+from springline.protocols.files.inbox import Done, Inbox, usable
 from springline.tests.memory import in_memory
 
 __all__ = ["in_memory"]
@@ -36,6 +36,20 @@ def inbox(folder: Path) -> Iterator[Inbox]:
     opened = Inbox(folder)
     yield opened
     opened.close()
+
+
+def test_a_folder_that_was_chosen_is_made_or_refused(folder: Path) -> None:
+    assert usable(folder) == str(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert usable(folder) == str(folder)
+    (folder / "file").touch()
+    for none in (folder / "file", folder / "file" / "below"):
+        with pytest.raises(Misuse, match="not a directory"):
+            usable(none)
+    if os.geteuid() != 0:  # root may write everywhere
+        folder.chmod(0o500)
+        with pytest.raises(Misuse, match="permission denied"):
+            usable(folder)
 
 
 def write(inbox: Inbox, data: bytes, offset: int = 0, transfer: UUID = ID) -> None:
