@@ -25,6 +25,7 @@ from springline.actors.messages import (
     DialDevice,
     DialEnded,
     FinishHandshake,
+    RecoverHandshake,
     SessionUp,
     SocketIsUp,
 )
@@ -144,11 +145,10 @@ class Dialler:
                     raise
 
         async def attempt(target: Target) -> _Won:
-            begin = BeginHandshake(dial.device, turn=dial.attempt)
             try:
-                return await call(target, begin)
+                return await call(target, BeginHandshake(dial.device, turn=dial.attempt))
             except HungUp:  # it does not know us, or not by our keys
-                begun = await self._recovery(begin)
+                begun: Begun | None = await self._ask(dial.device, RecoverHandshake(dial.device, dial.attempt))
                 if begun is None:
                     raise
                 return await call(target, begun)
@@ -169,14 +169,6 @@ class Dialler:
                 tell(caller, DialEnded(dial.attempt, f"{won.address}: {reason(error)}"))
                 return
             tell(caller, SessionUp(Fd(won.sock.fileno()), won.session, dial.attempt, won.address))
-
-    async def _recovery(self, begin: BeginHandshake) -> Begun | None:
-        """A handshake by the recovery key, if it is time for that."""
-        try:
-            begun: Begun = await self._ask(begin.device, replace(begin, recover=True))
-        except SpringlineError:
-            return None
-        return begun
 
     async def _introduce(self, sock: socket.socket, device: UUID, begin: BeginHandshake | Begun) -> Authenticated:
         """Messages 1 and 2 of the handshake. :raises SpringlineError: whoever is there is not that device."""

@@ -22,9 +22,18 @@ from typing import TypeVar
 from uuid import UUID
 
 from springline.actors.inviting import BeginPairing, PairingStep, PairingStepped
-from springline.actors.messages import Answered, AnswerHandshake, Authenticated, BeginHandshake, Begun, FinishHandshake
+from springline.actors.messages import (
+    Answered,
+    AnswerHandshake,
+    Authenticated,
+    BeginHandshake,
+    Begun,
+    FinishHandshake,
+    RecoverHandshake,
+)
 from springline.actors.rotation import Rotation
 from springline.errors import InternalFault, LocalFault, Malformed, Refused
+from springline.store.identity import DeviceInfo
 from springline.store.sessions import key_id
 from springline.store.vault import Vault
 from springline.transport import hello
@@ -87,16 +96,22 @@ class Doorkeeper:
     def begin(self, message: BeginHandshake, now: datetime) -> Begun:
         """Noise message 1 to a device we dial. :raises Refused: it is not trusted."""
         device = self._vault.welcome(message.device, now)
-        if message.recover:
-            psk = self._rotation.recover(message.device, message.turn)
-        else:
-            psk = self._rotation.to_dial(message.device, now, message.turn, within=bool(message.within))
-        static = self._vault.identity.static_private
-        handshake = Handshake.initiate(CONNECT, static, device.info.static_key, psk, within=message.within)
-        current, epoch = self._rotation.current(message.device), self._epochs.known(message.device)
+        psk = self._rotation.to_dial(message.device, now, message.turn, within=bool(message.within))
+        return self._begin(device.info, psk, message.within)
+
+    def recover(self, message: RecoverHandshake, now: datetime) -> Begun | None:
+        """The same with the recovery key; None if it is not time for that. :raises Refused: it is not trusted."""
+        device = self._vault.welcome(message.device, now)
+        psk = self._rotation.recover(message.device, message.turn)
+        return None if psk is None else self._begin(device.info, psk)
+
+    def _begin(self, peer: DeviceInfo, psk: bytes, within: bytes = b"") -> Begun:
+        device, static = peer.device_id, self._vault.identity.static_private
+        handshake = Handshake.initiate(CONNECT, static, peer.static_key, psk, within=within)
+        current, epoch = self._rotation.current(device), self._epochs.known(device)
         first = handshake.write(Hello(epoch=epoch, used=key_id(psk), current=current).encode())
-        frame = mac1(mac1_key(device.info.static_key), first) + first
-        return Begun(self._keep(_Open(handshake, message.device, message.within, key_id(psk))), frame)
+        frame = mac1(mac1_key(peer.static_key), first) + first
+        return Begun(self._keep(_Open(handshake, device, within, key_id(psk))), frame)
 
     def finish(self, message: FinishHandshake, now: datetime) -> Authenticated:
         """Noise message 2 from the device we dialled. :raises Malformed: it is none. :raises Refused: too old."""

@@ -51,6 +51,7 @@ from springline.actors.messages import (
     FinishHandshake,
     HowTuned,
     ListDevices,
+    RecoverHandshake,
     RotateKeys,
     SawAt,
     SetAutoConnect,
@@ -325,6 +326,11 @@ class Keystore(Shell):
     def begin(self, message: BeginHandshake, sender: Sender) -> Begun:
         """Noise message 1 to a device we dial."""
         return self._doorkeeper.begin(message, _now())
+
+    @receives(RecoverHandshake)
+    def recover(self, message: RecoverHandshake, sender: Sender) -> Begun | None:
+        """Noise message 1 to a device that hangs up on us, if it is time for that."""
+        return self._doorkeeper.recover(message, _now())
 
     @receives(FinishHandshake)
     def finish(self, message: FinishHandshake, sender: Sender) -> Authenticated:

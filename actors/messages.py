@@ -96,13 +96,19 @@ class BeginHandshake:
     :param within: hash of the session it is to refresh, or ``b""`` for a new one.
     :param turn: the number of the dial it is for, or None for none. Where several keys may be the one that the device
         has, dials take turns with them: all addresses of one dial try the same.
-    :param recover: the device has hung up on that dial: take the recovery key, if it has done so often enough.
     """
 
     device: UUID
     within: bytes = field(default=b"", repr=False)
     turn: int | None = None
-    recover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverHandshake:
+    """Dial: the device has hung up on dial number ``turn``. → ``Begun`` with the recovery key, or None: not yet."""
+
+    device: UUID
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)

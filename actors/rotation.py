@@ -27,7 +27,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from uuid import UUID
 
-from springline.errors import KeyUnknown, LocalFault, Malformed, Refused
+from springline.errors import KeyUnknown, LocalFault, Malformed
 from springline.store.sessions import EncryptedSessionKeys, key_id, rotated_key
 from springline.store.vault import Vault
 
@@ -69,7 +69,7 @@ class Rotation:
         self._lifetime = lifetime
         self._candidates: dict[UUID, OrderedDict[bytes, bytes]] = {}
         self._turns: dict[UUID, int] = {}
-        self._refusals: dict[UUID, tuple[int | None, int]] = {}
+        self._refusals: dict[UUID, tuple[int, int]] = {}
 
     # -- handshakes ------------------------------------------------------------------------------------------------
 
@@ -87,19 +87,15 @@ class Rotation:
             turn = self._turns[device] = self._turns.get(device, -1) + 1
         return keys.to_dial(turn)
 
-    def recover(self, device: UUID, turn: int | None) -> bytes:
-        """The recovery key (32 bytes), for a device that has hung up on that dial.
+    def recover(self, device: UUID, turn: int) -> bytes | None:
+        """The recovery key (32 bytes), for a device that has hung up on that dial; None if it has not often enough.
 
         It may have been set back to a time when it had none of our keys, and we can't tell that from other reasons.
-
-        :raises Refused: it has not hung up often enough.
         """
         last, count = self._refusals.get(device, (None, 0))
-        count += last != turn or not count  # several addresses are one dial
+        count += last != turn  # several addresses are one dial
         self._refusals[device] = turn, count
-        if count < REFUSALS:
-            raise Refused("the device has hung up once only")
-        return self._vault.keys(device).recovery
+        return self._vault.keys(device).recovery if count >= REFUSALS else None
 
     def accepted(self, device: UUID, used: bytes, now: datetime, *, within: bool = False) -> bytes:
         """The key of a handshake that the device begins. :raises KeyUnknown: it is none of ours, or its time is over.

@@ -22,6 +22,7 @@ from springline.actors.messages import (
     DialDevice,
     DialEnded,
     FinishHandshake,
+    RecoverHandshake,
     SessionUp,
     SocketIsUp,
 )
@@ -61,11 +62,11 @@ class Actor:
             await asyncio.sleep(0.001)
         finally:
             self.asking -= 1
-        if isinstance(body, BeginHandshake):
+        if isinstance(body, BeginHandshake | RecoverHandshake):
             if body.device in self.revoked:
                 raise Refused("the device is revoked")
-            if body.recover and not self.recovers:
-                raise Refused("the device has hung up once only")
+            if isinstance(body, RecoverHandshake) and not self.recovers:
+                return None
             self._handles[len(self._handles)] = body.device
             self.turns.append(body.turn)
             return Begun(len(self._handles) - 1, FIRST)

@@ -62,15 +62,20 @@ class Keystore(Process):
 
     # -- handshakes --------------------------------------------------------------------------------------------------
 
-    def begin(
-        self, device: UUID, turn: int | None = None, *, recover: bool = False, within: bool = False
-    ) -> First:
-        """A first frame, as ``BeginHandshake``. :raises Refused: it is not trusted, or not to be recovered yet."""
+    def begin(self, device: UUID, turn: int | None = None, *, within: bool = False) -> First:
+        """A first frame, as ``BeginHandshake``. :raises Refused: it is not trusted."""
         now = moment(self.node.clock.wall)
         self._book.welcome(device, now)
-        rotation = self._rotation
-        psk = rotation.recover(device, turn) if recover else rotation.to_dial(device, now, turn, within=within)
-        return First(self._book.id, device, self._epochs.known(device), key_id(psk), rotation.current(device))
+        return self._first(device, self._rotation.to_dial(device, now, turn, within=within))
+
+    def recover(self, device: UUID, turn: int) -> First | None:
+        """As ``RecoverHandshake``: None if it is not time for that. :raises Refused: it is not trusted."""
+        self._book.welcome(device, moment(self.node.clock.wall))
+        psk = self._rotation.recover(device, turn)
+        return None if psk is None else self._first(device, psk)
+
+    def _first(self, device: UUID, psk: bytes) -> First:
+        return First(self._book.id, device, self._epochs.known(device), key_id(psk), self._rotation.current(device))
 
     def finish(self, device: UUID, theirs: Second, *, within: bool = False) -> None:
         """The device has answered. :param within: a session; it is a refresh."""

@@ -125,9 +125,9 @@ class _Attempt:
             self._fail(reason)
             return
 
-        def recovers(first: First | SpringlineError) -> None:
-            if isinstance(first, SpringlineError):
-                self._fail(reason)
+        def recovers(first: First | SpringlineError | None) -> None:
+            if first is None or isinstance(first, SpringlineError):
+                self._fail(reason if first is None else str(first))
             elif not self._over:
                 self._first = first
                 self._call()
@@ -135,7 +135,7 @@ class _Attempt:
         if self._deadline is not None:
             self._deadline.cancel()
         dial = self.dial
-        self._transport.ask(lambda keystore: keystore.begin(dial.device, dial.attempt, recover=True), recovers)
+        self._transport.ask(lambda keystore: keystore.recover(dial.device, dial.attempt), recovers)
 
     def _came(self, frame: Any) -> None:
         if not self._over and isinstance(frame, Second):
