@@ -60,6 +60,9 @@ log = logging.getLogger("springline.node")
 START_TIMEOUT = 30.0
 """Seconds for the whole tree to be ready; Argon2id at high strength on a slow machine takes some of them."""
 
+MOST_KEY_LIFETIME = 36500 * 86400.0
+"""Seconds: a hundred years, which any clock can tell."""
+
 STOP_TIMEOUT = 15.0
 """Seconds for the tree to stop in order before the actor system is shut down over it."""
 
@@ -122,12 +125,15 @@ class Node(Control):
         :param discovery: how devices are found beside the addresses that are known; every way if None.
         :param key_lifetime: seconds after which a key shared with a device opens nothing that has not been renewed by a
             connection; the recovery key does then. None: it never ends.
-        :raises Misuse: no identity is there, or ``incoming`` is no folder. :raises InUse: another node runs on it.
-        :raises WrongPassphrase: it opens nothing. :raises PortTaken: somebody else listens there.
+        :raises Misuse: no identity is there, ``incoming`` is no folder, or no key can serve that long.
+        :raises InUse: another node runs on it. :raises WrongPassphrase: it opens nothing.
+        :raises PortTaken: somebody else listens there.
         """
         layout = Layout(data_dir)
         if not layout.device.exists():
             raise Misuse(f"no identity in {layout.root}", "make one with 'springline init'")
+        if key_lifetime is not None and not 0 < key_lifetime <= MOST_KEY_LIFETIME:
+            raise Misuse(f"keys can't serve for {key_lifetime:g} s", "give more than 0 and at most a hundred years")
         owner = _Owner(layout)
         try:
             owner.claim()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -70,7 +71,7 @@ def up(
     port_mapping: Annotated[bool, typer.Option(help="Ask the router for a port (extra 'nat').")] = True,
     key_lifetime: Annotated[
         float | None,
-        typer.Option(help="Days for which keys shared with devices serve that no connection renews.", min=1),
+        typer.Option(help="Days for which keys shared with devices serve that no connection renews.", min=1, max=36500),
     ] = None,
     until_eof: Annotated[
         bool, typer.Option("--until-eof", help="Stop when standard input ends: with the program that holds it open.")
@@ -108,7 +109,10 @@ def _is_at_end(stream: TextIO | None) -> bool:
     if stream is None:
         return True
     ready, _, _ = select.select([stream], [], [], 0)
-    return bool(ready) and not os.read(stream.fileno(), 4096)
+    try:
+        return bool(ready) and not os.read(stream.fileno(), 4096)
+    except OSError as error:
+        return error.errno == errno.EIO  # a terminal that has hung up
 
 
 def _on_termination() -> threading.Event:

@@ -33,6 +33,7 @@ from springline.actors.messages import (
     Publish,
     WhichDoorbells,
 )
+from springline.actors.names import is_registered
 from springline.actors.shell import LATER, IoShell, Sender, receives
 from springline.errors import Misuse, PairingFailed, Refused, SpringlineError, Unreachable
 from springline.events import DevicePaired, PairingStage
@@ -308,11 +309,13 @@ class Pairing(IoShell):
         self._tell_finders()
 
     def _tell_finders(self) -> bool:
-        """Whom to announce, and whom to look for; True if any finder is there."""
+        """Whom to announce, and whom to look for; True if any finder is there, or will be again in a moment."""
         shut = self._failures.shut_for(self.loop.time()) > 0
         offered = () if shut else tuple(one.keys.tag for one in self._invitations.open if one.attempts_left > 0)
         news = Rendezvous(offered, tuple(self._searches))
-        return sum(self.tell(finder, news) for finder in (MDNS, DHT)) > 0
+        for finder in (MDNS, DHT):
+            self.tell(finder, news)
+        return any(is_registered(self.bus_directory, finder) for finder in (MDNS, DHT))
 
     # -- followers -------------------------------------------------------------------------------------------------
 

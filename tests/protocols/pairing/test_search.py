@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -31,7 +32,7 @@ from springline.store.devices import PairedDevice
 from springline.store.envelope import Strength
 from springline.tests.actors.test_mdns import say
 from springline.tests.impostors import serving
-from springline.tests.nodes import eventually, kill_and_await
+from springline.tests.nodes import eventually, kill, kill_and_await, pid_of, process_of
 from springline.tests.protocols.pairing.test_ui import HastyNode, Shown
 from springline.tests.seekers import BY_MDNS
 from springline.transport.address import Address
@@ -135,6 +136,20 @@ def test_words_are_enough_and_a_finder_may_be_killed_meanwhile(two: tuple[Contro
     assert device.info.name == "red"
     assert [one.device.info.name for one in red.devices()] == ["blue"]
     eventually(lambda: [one.link.state for one in red.devices()] == ["Connected"], "they are connected")
+
+
+def test_words_are_enough_while_the_finder_is_just_being_restarted(two: tuple[Control, Control]) -> None:
+    red, blue = two
+    supervisor = process_of(blue, "discovery")
+    os.kill(supervisor, signal.SIGSTOP)  # so that it takes a moment
+    try:
+        kill(blue, MDNS)
+        eventually(lambda: pid_of(blue, MDNS) is None, "it is gone")
+        joining = Joining(blue, red.invite().words)
+        joining.await_search()
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    assert isinstance(joining.ended(), PairedDevice)
 
 
 def test_a_killed_pairing_is_told(two: tuple[Control, Control]) -> None:
