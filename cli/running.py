@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 import signal
@@ -109,10 +108,7 @@ def _is_at_end(stream: TextIO | None) -> bool:
     if stream is None:
         return True
     ready, _, _ = select.select([stream], [], [], 0)
-    try:
-        return bool(ready) and not os.read(stream.fileno(), 4096)
-    except OSError as error:
-        return error.errno == errno.EIO  # a terminal that has hung up
+    return bool(ready) and not os.read(stream.fileno(), 4096)
 
 
 def _on_termination() -> threading.Event:
