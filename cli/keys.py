@@ -98,6 +98,8 @@ def warn_of_none(data_dir: Path) -> None:
 
 # -- moving --------------------------------------------------------------------------------------------------------
 
+OF_EXPORT, EXPORT_OPTION = "Passphrase of the exported file", "--export-passphrase-file"
+
 ExportPassphraseFile = Annotated[
     Path | None, typer.Option(help="Read the exported file's passphrase from this file.", show_default=False)
 ]
@@ -118,7 +120,7 @@ def export_(
         if path.exists() and not force:
             raise Misuse(f"{path} exists", "choose another name, or --force")
         made = export_identity(
-            data_dir, present, lambda: new_passphrase(export_passphrase_file, "Passphrase of the exported file")
+            data_dir, present, lambda: new_passphrase(export_passphrase_file, OF_EXPORT, EXPORT_OPTION)
         )
         atomic.publish(path, made.sealed, replace=force)
         if json:
@@ -148,7 +150,7 @@ def import_(
         info = import_identity(
             data_dir,
             sealed,
-            lambda: existing_passphrase(export_passphrase_file, "Passphrase of the exported file"),
+            lambda: existing_passphrase(export_passphrase_file, OF_EXPORT, EXPORT_OPTION),
             None if no_passphrase else lambda: first_passphrase(passphrase_file),
             name,
             seed=seed,

@@ -29,28 +29,31 @@ from springline.store.layout import Layout
 
 VARIABLE = "SPRINGLINE_PASSPHRASE_FILE"
 
+OPTION = "--passphrase-file"
+
 _ROOM = LONGEST + 3
 """Bytes read of a passphrase: as long as it may be, the end of its line, and one that is too many."""
 
 
-def new_passphrase(file: Path | None, what: str = "New passphrase") -> bytearray:
+def new_passphrase(file: Path | None, what: str = "New passphrase", option: str = "--new-passphrase-file") -> bytearray:
     """A passphrase that is to be: from a file, or asked for twice.
 
+    :param option: the one that ``file`` comes from.
     :raises LocalFault: the file can't be read. :raises Misuse: there is neither file nor terminal.
     """
     harden()
-    return _from_file(file) if file is not None else _asked_twice(what)
+    return _from_file(file) if file is not None else _asked_twice(what, option)
 
 
-def existing_passphrase(file: Path | None, what: str) -> bytearray:
-    """The passphrase of something that is there: from a file, or asked for."""
+def existing_passphrase(file: Path | None, what: str, option: str) -> bytearray:
+    """The passphrase of something that is there: from a file, or asked for. Parameters as of :func:`new_passphrase`."""
     harden()
-    return _from_file(file) if file is not None else _asked(what)
+    return _from_file(file) if file is not None else _asked(what, option)
 
 
 def first_passphrase(file: Path | None) -> bytearray:
     """The passphrase of a new store: as :func:`new_passphrase`, or from the file the environment names."""
-    return new_passphrase(file or _named(), "Passphrase")
+    return new_passphrase(file or _named(), "Passphrase", OPTION)
 
 
 def protection_level(data_dir: Path) -> str:
@@ -102,12 +105,12 @@ class Present:
         if given is not None or self.is_none:
             return given
         found = self._from_keyring()
-        return _asked("Passphrase") if found is None else found
+        return _asked("Passphrase", OPTION) if found is None else found
 
     def ask(self) -> bytearray:
         """As a call, but not from the keyring, and there is one."""
         given = self._from_file()
-        return _asked("Passphrase") if given is None else given
+        return _asked("Passphrase", OPTION) if given is None else given
 
     def _from_file(self) -> bytearray | None:
         harden()
@@ -160,9 +163,9 @@ def _read(fd: int, *, line: bool = False) -> bytearray:
     return found
 
 
-def _asked_twice(what: str) -> bytearray:
+def _asked_twice(what: str, option: str) -> bytearray:
     while True:
-        first, second = _asked(what), _asked("The same again")
+        first, second = _asked(what, option), _asked("The same again", option)
         same = first == second
         second[:] = bytes(len(second))
         if same and first:
@@ -171,9 +174,9 @@ def _asked_twice(what: str) -> bytearray:
         err.print("They differ. Try again." if not same else "It is empty. Try again.")
 
 
-def _asked(what: str) -> bytearray:
+def _asked(what: str, option: str) -> bytearray:
     if not is_terminal(sys.stdin):
-        raise Misuse("no passphrase is given and there is no terminal to ask on", "use --passphrase-file")
+        raise Misuse(f"{what.lower()}: none is given, and there is no terminal to ask on", f"use {option}")
     fd = sys.stdin.fileno()
     before = termios.tcgetattr(fd)
     quiet = [*before[:3], before[3] & ~termios.ECHO | termios.ICANON, *before[4:]]

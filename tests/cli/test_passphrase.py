@@ -18,7 +18,14 @@ from keyring.errors import KeyringLocked, PasswordDeleteError
 
 from springline.actors.cell import LONGEST
 from springline.cli import oskeyring, passphrase
-from springline.cli.passphrase import VARIABLE, Present, first_passphrase, new_passphrase, present_passphrase
+from springline.cli.passphrase import (
+    VARIABLE,
+    Present,
+    existing_passphrase,
+    first_passphrase,
+    new_passphrase,
+    present_passphrase,
+)
 from springline.errors import LocalFault, Misuse, WrongPassphrase
 from springline.store import opening
 from springline.store.envelope import Strength
@@ -90,7 +97,7 @@ def now_types(monkeypatch: pytest.MonkeyPatch, terminal: int, *lines: bytes) -> 
     waiting = iter(lines)
     asked = passphrase._asked
 
-    def typing(what: str) -> bytearray:
+    def typing(what: str, option: str) -> bytearray:
         reading = passphrase._read
 
         def read(fd: int, *, line: bool = False) -> bytearray:
@@ -99,7 +106,7 @@ def now_types(monkeypatch: pytest.MonkeyPatch, terminal: int, *lines: bytes) -> 
 
         with monkeypatch.context() as patched:
             patched.setattr(passphrase, "_read", read)
-            return asked(what)
+            return asked(what, option)
 
     monkeypatch.setattr(passphrase, "_asked", typing)
 
@@ -171,9 +178,14 @@ def test_an_empty_file_is_an_empty_passphrase_and_nobody_is_asked(vault: Vault, 
 def test_without_any_there_has_to_be_a_terminal(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull) as nothing:
         monkeypatch.setattr(sys, "stdin", nothing)
-        for ask in (Present(vault.layout.root, None), lambda: new_passphrase(None)):
-            with pytest.raises(Misuse, match="terminal"):
+        for ask, option in (
+            (Present(vault.layout.root, None), "--passphrase-file"),
+            (lambda: new_passphrase(None), "--new-passphrase-file"),
+            (lambda: existing_passphrase(None, "Its passphrase", "--its-file"), "--its-file"),
+        ):
+            with pytest.raises(Misuse, match="terminal") as caught:
                 ask()
+            assert caught.value.hint == f"use {option}"
 
 
 def test_a_store_without_one_asks_for_none(tmp_path: Path, ring: Memory) -> None:
