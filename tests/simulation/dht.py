@@ -24,7 +24,7 @@ from springline.tests.simulation.finding import is_online, place_of
 from springline.tests.simulation.process import Process, Work
 from springline.transport.address import Address
 from springline.transport.discovery import parcels, tags
-from springline.transport.discovery.joining import Pace
+from springline.transport.discovery.joining import Company
 from springline.transport.discovery.rota import Rota
 from springline.transport.discovery.seeking import LIFETIME, LOOKS, RENEW, RETRY, TRIES, Seeking, Turn, Who
 from springline.transport.discovery.watch import Wanted
@@ -93,7 +93,7 @@ class Dht(Process):
         super().__init__(node)
         self._looks, self._puts = Turns(LOOKS), Turns(TRIES)
         self._seeking = Seeking(self._looks, self._puts)
-        self._pace, self._knows_nodes = Pace(), False
+        self._company, self._knows_nodes = Company(), False
         self._timer: Timer | None = None
         self._greeting: Timer | None = None
         node.tell(("dht", "manager"), lambda: node.manager, lambda manager: manager.whom_to_seek("dht"))
@@ -104,7 +104,7 @@ class Dht(Process):
     def seek(self, devices: frozenset[UUID]) -> None:
         """These devices are to be found, and no others any more."""
         self._seeking.seek(devices, self.loop.time())
-        if self._pace.is_alone and devices:
+        if self._company.is_alone and devices:
             self._greet_in(0.0)
         self._give_turns()
 
@@ -136,15 +136,15 @@ class Dht(Process):
         if self._greeting is not None:
             self._greeting.cancel()
         if not seconds:
-            self._pace.hurry()
+            self._company.hurry()
         took = SEARCH[0] + SEARCH[1] * self.node.world.queue.random.random()
         self._greeting = self.loop.call_later(seconds + took, self._greeted)
 
     def _greeted(self) -> None:
         draw, answered = self.node.world.queue.random.random(), is_online(self.node.host)
         is_new, self._knows_nodes = answered and not self._knows_nodes, self._knows_nodes or answered
-        joined = answered and self._pace.is_alone
-        self._greet_in(self._pace.looked(answered, self._seeking.is_needed(), draw))
+        joined = answered and self._company.is_alone
+        self._greet_in(self._company.looked(answered, self._seeking.is_needed(), draw))
         if joined:
             self._seeking.afresh(self.loop.time())
             self._give_turns()
@@ -186,7 +186,7 @@ class Dht(Process):
             own = yield "transport", lambda transport: transport.own_addresses()
             vain = not (yield from self._lay(turn.who, own))
             pause = None if vain else RENEW
-            if vain and not self._pace.is_alone:
+            if vain and not self._company.is_alone:
                 self._greet_in(0.0)
         except SpringlineError:
             pause = RETRY

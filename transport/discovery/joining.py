@@ -35,8 +35,8 @@ MOST_GREETED = 64
 
 
 @dataclass(slots=True)
-class Pace:
-    """When a node looks for company. Pure. :param is_alone: nobody has answered the last time."""
+class Company:
+    """What a node has of it, and when it looks for some. Pure. :param is_alone: nobody has answered the last time."""
 
     is_alone: bool = True
     _tries: int = 0
@@ -77,13 +77,13 @@ class Membership:
         self._resolver = Resolver()
         self._hurry = asyncio.Event()
         self._former: tuple[At, ...] = ()
-        self._pace = Pace()
+        self._company = Company()
         self.greeted = 0
 
     @property
     def is_alone(self) -> bool:
         """Whether nobody has answered the last time."""
-        return self._pace.is_alone
+        return self._company.is_alone
 
     def hurry(self, former: Iterable[At] = ()) -> None:
         """Look at once. :param former: nodes that were known before."""
@@ -97,11 +97,12 @@ class Membership:
             answered = await self._look()
             if answered and self.is_alone:
                 self._joined()
-            pause = self._pace.looked(answered, self._needed(), random.random())  # noqa: S311 - it spreads, it hides nothing
+            draw = random.random()  # noqa: S311 - it spreads, it hides nothing
+            pause = self._company.looked(answered, self._needed(), draw)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._hurry.wait()
-                self._pace.hurry()
+                self._company.hurry()
 
     async def _look(self) -> bool:
         """Whether anybody is there."""

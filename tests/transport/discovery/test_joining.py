@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from springline.tests.transport.discovery.test_table import at, node, run
 from springline.transport.address import Address
 from springline.transport.discovery import calls, joining
-from springline.transport.discovery.joining import Membership, Pace
+from springline.transport.discovery.joining import Company, Membership
 from springline.transport.discovery.sockets import bind
 from springline.transport.discovery.table import Table
 from springline.transport.resolving import Resolver
@@ -30,15 +30,15 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_is_alone_looks_more_seldom_each_time_and_who_is_needed_never_seldom(
     happens: list[str], needed: bool, random: float
 ) -> None:
-    pace, in_vain, (first, longest) = Pace(), 0, joining.ALONE
+    company, in_vain, (first, longest) = Company(), 0, joining.ALONE
     longest = joining.NEEDED if needed else longest
     for what in happens:
         if what == "hurry":
-            pace.hurry()
+            company.hurry()
             in_vain = 0
             continue
-        pause = pace.looked(what == "answer", needed, random)
-        assert pace.is_alone is (what == "silence")
+        pause = company.looked(what == "answer", needed, random)
+        assert company.is_alone is (what == "silence")
         usual = joining.IN_COMPANY if what == "answer" else min(longest, first * 2.0**in_vain)
         assert pause == pytest.approx(usual * (0.75 + random / 2))
         in_vain = 0 if what == "answer" else in_vain + 1
