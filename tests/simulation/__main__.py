@@ -16,7 +16,7 @@ from springline.tests.simulation.batch import Line, Result, Total, run_many, run
 from springline.tests.simulation.watch import Violation
 from springline.tests.simulation.world import Scenario, World, replay
 
-RARE = 20
+RARE = 100
 
 LINES = 40
 """Lines of the trace shown of a seed that fails."""
