@@ -122,15 +122,19 @@ def cpu_seconds(node: LocalNode) -> float:
     return spent
 
 
-def seconds_until(holds: Callable[[], object], since: float | None = None) -> float:
-    """How long it takes. :param since: of ``time.perf_counter``; by default now. :raises LocalFault: too long."""
+def seconds_until(holds: Callable[[], object], since: float | None = None, patience: float = PATIENCE) -> float:
+    """How long it takes.
+
+    :param since: of ``time.perf_counter``; by default now. :param patience: seconds.
+    :raises LocalFault: it takes longer.
+    """
     began = time.perf_counter() if since is None else since
-    while time.perf_counter() - began < PATIENCE:
+    while time.perf_counter() - began < patience:
         with contextlib.suppress(SpringlineError):
             if holds():
                 return time.perf_counter() - began
         time.sleep(POLL)
-    raise LocalFault(f"not after {PATIENCE:g} s")
+    raise LocalFault(f"not after {patience:g} s")
 
 
 def connected(node: LocalNode, device: UUID) -> bool:
