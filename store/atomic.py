@@ -92,13 +92,15 @@ def write(path: Path, data: bytes, *, keep: bool = True) -> None:
 def rehearse(folder: Path, size: int) -> None:
     """Find out whether there is room for so many bytes in a folder: they are written, and removed again.
 
+    Random ones, as what is sealed looks: a file system that compresses has room for any number of zeros.
+
     :raises StorageFull: no room. :raises LocalFault: the system refused.
     """
     temporary = folder / f"room{TEMPORARY}{secrets.token_hex(4)}"
     try:
         make_folder(folder)
         try:
-            _write_new(temporary, bytes(size))
+            _write_new(temporary, secrets.token_bytes(size))
         finally:
             with contextlib.suppress(FileNotFoundError):
                 calls.unlink(temporary)

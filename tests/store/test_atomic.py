@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -133,6 +134,20 @@ def test_a_rehearsal_tells_what_a_write_would_and_leaves_nothing(tmp_path: Path,
         with pytest.raises(expected):
             interrupted(lambda: atomic.rehearse(tmp_path, 10_000), count, fails(number))
     assert files(tmp_path) == {}
+
+
+def test_a_rehearsal_takes_as_much_room_as_what_is_sealed_even_where_files_are_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+
+    def write(fd: int, data: bytes) -> int:
+        written.append(bytes(data))
+        return os.write(fd, data)
+
+    monkeypatch.setattr(atomic, "calls", atomic.Calls(write=write))
+    atomic.rehearse(tmp_path, 10_000)
+    assert len(zlib.compress(b"".join(written))) >= 10_000
 
 
 def test_undo_brings_the_former_version_back(tmp_path: Path) -> None:
