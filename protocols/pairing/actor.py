@@ -222,6 +222,7 @@ class Pairing(IoShell):
         except _InVain as vain:
             told = reasons.told_of(vain.address, vain.error, met=watched.peer.device_id is not None)
             self._failed(watched, f"joining at {vain.address.host}: {told.message}")
+            self.tell(CONNECTIONS, DevicesChanged())  # it may be stored all the same
             watched.end(error=told)
         except SpringlineError as error:
             watched.end(error=reasons.unreached(error))

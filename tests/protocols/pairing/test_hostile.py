@@ -6,17 +6,19 @@ Real sockets, real nodes; the other side is ``tests/hostile.py``.
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 
 import cbor2
 import pytest
 
-from springline.actors.messages import PAIRING
+from springline.actors.messages import KEYSTORE, PAIRING
 from springline.control import Control
 from springline.errors import PairingFailed, SpringlineError
-from springline.protocols.pairing.exchange import REFUSED, Role, statement
+from springline.protocols.pairing.exchange import AGREED, REFUSED, Role, statement, stored
 from springline.protocols.pairing.failures import MOST
 from springline.protocols.pairing.invitations import ATTEMPTS
 from springline.protocols.pairing.keys import keys_of
@@ -24,7 +26,7 @@ from springline.protocols.pairing.offer import Offer
 from springline.protocols.pairing.uri import build, parse
 from springline.store.identity import PAIRING_CONTEXT
 from springline.tests.hostile import PATIENCE, HungUp, Line, Mallory, Met, close_all
-from springline.tests.nodes import Pair, eventually, kill_and_await, paired
+from springline.tests.nodes import Pair, eventually, kill_and_await, paired, process_of
 from springline.transport.address import Address
 from springline.transport.hello import Hello
 from springline.transport.noise import CONNECT, PAIR, Handshake, mac1, mac1_key
@@ -194,6 +196,29 @@ def test_an_inviter_that_commits_to_nothing_is_refused(pair: Pair, red: Control)
             mallory.answer(listener, keys_of(secret), Offer())
 
     assert "commitment is missing" in joined_by(pair.blue.control, inviter)
+
+
+def test_a_joiner_that_has_stored_knows_it_even_if_its_last_word_is_not_heard(pair: Pair) -> None:
+    """Else it would have no connection to a device that it is paired with, until it starts anew."""
+    blue = pair.blue.control
+
+    def inviter(mallory: Mallory, listener: socket.socket, secret: bytes) -> None:
+        met = mallory.answer(listener, keys_of(secret))
+        met.hear()
+        met.say(mallory.who(met, Role.INVITER))
+        assert met.hear() == AGREED
+        keystore = process_of(blue, KEYSTORE)
+        os.kill(keystore, signal.SIGSTOP)  # until the joiner has nobody left to talk to
+        try:
+            met.say(stored(Role.INVITER))
+            met.line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            met.line.sock.close()
+        finally:
+            os.kill(keystore, signal.SIGCONT)
+
+    assert "hung up" in joined_by(blue, inviter)
+    eventually(lambda: blue.find("mallory"), "it is listed")
+    blue.revoke(blue.find("mallory").device.info.device_id)
 
 
 # -- reflection and replay -----------------------------------------------------------------------------------------
