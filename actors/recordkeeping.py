@@ -326,13 +326,17 @@ def write_down(vault: Vault, now: datetime, kind: str = "", detail: str = "") ->
         notes.append((kind, None, detail))
     if not notes:
         return
+    kinds = ", ".join(news[0] for news in notes)
     try:
         with contextlib.closing(AuditLog(vault.layout.audit, vault.data_key, now)) as trail:
             for news in notes:
                 trail.append(*news, now)
-            trail.sync()
+            try:
+                trail.sync()
+            except LocalFault as error:
+                log.warning("in the audit trail, and not sure to outlast a power cut: %s: %s", kinds, error)
     except LocalFault as error:
-        log.error("not in the audit trail: %s: %s", ", ".join(news[0] for news in notes), error)
+        log.error("not in the audit trail: %s: %s", kinds, error)
 
 
 Answer = list[Entry] | Verdict | SpringlineError | None

@@ -212,6 +212,19 @@ def test_what_the_opening_has_repaired_is_told_by_the_keystore_or_by_the_unlocke
     assert [type(message.event) for _, message in again.told] == [StoreRepaired]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("call", "there"), [("write", False), ("fsync", True), ("rename", True)])
+def test_what_is_said_of_a_trail_that_can_not_be_written_is_true(
+    life: Life, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, call: str, there: bool
+) -> None:
+    vault = reopened(life.vault)
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "calls", atomic.Calls(**{call: refuse}))
+        recordkeeping.write_down(vault, NOW, "identity exported")
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert said.startswith("in the audit trail, and not sure" if there else "not in the audit trail: identity exported")
+    assert any("identity exported" in entry for entry in Life(reopened(vault)).said()) is there
+
+
 def test_writing_down_nothing_makes_no_trail(tmp_path: Path) -> None:
     vault = new_vault(tmp_path / "data")
     recordkeeping.write_down(vault, NOW)

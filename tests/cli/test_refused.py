@@ -122,5 +122,5 @@ def test_an_export_that_a_full_disk_has_no_room_for(node: LocalNode, tmp_path: P
     done = run(node, mounted(script, tmp_path), springline(node, *export, folder=tmp_path / "node"))
     assert (done.returncode, done.stdout) == (1, "")
     warned, failed = done.stderr.splitlines()
-    assert warned.startswith("springline: warning: not in the audit trail: identity exported: no room")
+    assert warned.startswith("springline: warning: in the audit trail, and not sure to outlast a power cut: identity")
     assert failed.startswith(f"springline: no room to write {tmp_path / 'export'}")
