@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from springline.actors import bus, cell
+from springline.actors.addresses import path_of
 from springline.actors.cell import Passphrase, holding
 from springline.actors.datagram import Fd
 from springline.actors.endpoint import Client
@@ -264,7 +265,7 @@ class _Owner:
 
     def ask_unlocker(self, body: object, timeout: float = START_TIMEOUT) -> Any:
         """Ask a passing Unlocker."""
-        unlocker = bus.path_of(self._system.createActor(Unlocker))
+        unlocker = path_of(self._system.createActor(Unlocker))
         client = Client(self._directory)
         try:
             return client.ask(unlocker, body, timeout)
@@ -295,7 +296,7 @@ class _Owner:
         """Start the NodeSupervisor and wait until its tree is ready; returns its pid."""
         client = Client(self._directory)
         try:
-            supervisor = bus.path_of(self._system.createActor(Supervisor))
+            supervisor = path_of(self._system.createActor(Supervisor))
             client.tell(supervisor, Start(ROOT, 1, node_tree(self._args), client.path))
             received = client.listen(START_TIMEOUT)
             message = received[1] if received else None

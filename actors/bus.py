@@ -8,8 +8,7 @@ What differs from a stock base, and why:
 * One mailbox per actor (``wire.Mailbox``), no connections; a full target delays only what is sent to it.
 * A message to the dead vanishes, as the kernel says at once that nobody is there. The engine is not told: it would
   remember the address as dead for good, and a *name* is reborn. Parents hear of a child's end by SIGCHLD.
-* Children are forked without multiprocessing's two sentinel pipes, which stay open in the parent and are inherited by
-  every later child, and with a lifeline instead (``guard``).
+* Children are forked on a lifeline (``forking``), and not by multiprocessing.
 * The app is told at once when the whole tree is gone, and a request to a dead admin fails at once, not after 50 s.
 * The engine forgets children that die while it notes another one's death, and those that die before they said hello;
   their parents were never told, and waited for them when they ended. Here every death is told.
@@ -19,14 +18,11 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import gc
 import os
 import select
 import sys
 import time
 import weakref
-from multiprocessing import popen_fork
-from multiprocessing.context import ForkContext, ForkProcess
 from typing import Any
 
 from thespian.actors import ActorAddress, ActorExitRequest, ActorSystem
@@ -48,11 +44,12 @@ from thespian.system.transport import (
 from thespian.system.transport.asyncTransportBase import asyncTransportBase
 from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
 
-from springline.actors import guard, hardening
+from springline.actors import forking, guard, hardening
+from springline.actors.addresses import BusAddress, address_of, path_of
 from springline.actors.datagram import Datagram, Sent, encode
 from springline.actors.names import alive
 from springline.actors.wire import Mailbox, check_directory
-from springline.errors import LocalFault, NotRunning
+from springline.errors import NotRunning
 
 BASE = "springlineBus"
 """Name of this system base, as given to ``ActorSystem``."""
@@ -67,92 +64,6 @@ LAST_PATIENCE = 2.0
 
 _BATCH = 64
 """Datagrams taken at a time, so that a flood can't keep a process from its timers."""
-
-
-# -- addresses -----------------------------------------------------------------------------------------------------
-
-
-class BusAddress:
-    """Inside of an ``ActorAddress``: the path of a mailbox, or of a name."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, BusAddress) and self.path == other.path
-
-    def __hash__(self) -> int:
-        return hash(self.path)
-
-    def __str__(self) -> str:
-        return os.path.basename(self.path)
-
-    def isLocalAddr(self) -> bool:
-        """All of the bus is on this machine."""
-        return True
-
-    def isSameSystem(self, _other: object) -> bool:
-        """And one system."""
-        return True
-
-
-def address(target: str, directory: str) -> ActorAddress:
-    """The engine's address of a registered name or a bus path."""
-    return ActorAddress(BusAddress(target if "/" in target else os.path.join(directory, target)))
-
-
-def path_of(actor: ActorAddress) -> str:
-    """The bus path of an actor's address; ``""`` for a child that has not said hello yet."""
-    return str(getattr(actor.addressDetails, "path", ""))
-
-
-# -- processes -----------------------------------------------------------------------------------------------------
-
-
-class _Popen(popen_fork.Popen):
-    """A fork with a lifeline and without sentinel pipes."""
-
-    latest: _Popen | None = None
-
-    def _launch(self, process_obj: Any) -> None:
-        guard.extend()
-        self.finalizer = None
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 1
-            gc.freeze()  # the collector writes into what it looks at, and then the memory is not shared any more
-            try:
-                code = process_obj._bootstrap()
-            finally:
-                os._exit(code)
-        self.sentinel = -1
-        _Popen.latest = self
-
-
-class _Process(ForkProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        return _Popen(process_obj)
-
-
-class _Context(ForkContext):
-    Process = _Process
-
-
-def start_child(actor: Any, kind: type) -> tuple[ActorAddress, Any]:
-    """Start a child of ``actor``; its address, and its process (``pid``, ``is_alive()``, ``exitcode``).
-
-    The engine keeps the process to itself, but a supervisor must be able to see and end one that answers no message.
-
-    :raises LocalFault: the system has no process left; the engine itself would say nothing.
-    """
-    engine = actor._myRef
-    before = getattr(engine, "_child_procs", [])[-1:]
-    child = actor.createActor(kind)
-    started = getattr(engine, "_child_procs", [])[-1:]
-    if not started or started == before:
-        raise LocalFault(f"no process could be started for {kind.__name__}", "see engine.log beside the bus")
-    return child, started[0].childProc
 
 
 def tell(actor: Any, target: str, message: object) -> None:
@@ -184,7 +95,6 @@ class _Endpoint(TransportInit__Base):  # type: ignore[misc]
 
 _open: weakref.WeakSet[BusTransport] = weakref.WeakSet()
 
-
 _TO_SELF = Datagram(b"", [], 0)
 
 
@@ -208,7 +118,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path_of(own))
         self._mailbox: Mailbox | None = Mailbox(directory, os.path.basename(path_of(own)) if own else None)
-        self.myAddress = own or address(self._mailbox.path, directory)
+        self.myAddress = own or address_of(self._mailbox.path, directory)
         self._wake_r, self._wake_w = os.pipe()
         os.set_blocking(self._wake_r, False)
         os.set_blocking(self._wake_w, False)
@@ -223,7 +133,7 @@ class BusTransport(asyncTransportBase, wakeupTransportBase):  # type: ignore[mis
     def getAdminAddr(capabilities: dict[str, Any]) -> ActorAddress:
         """Where the admin of that system is."""
         check_directory(capabilities[DIRECTORY])
-        return address(ADMIN, capabilities[DIRECTORY])
+        return address_of(ADMIN, capabilities[DIRECTORY])
 
     @staticmethod
     def getConventionAddress(_capabilities: dict[str, Any]) -> None:
@@ -419,7 +329,7 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
     """What ``ActorSystem('springlineBus', …)`` looks up in this module."""
 
     transportType = BusTransport  # noqa: N815 - the engine's name
-    mpcontext = property(lambda _self: _Context(), lambda _self, _value: None)
+    mpcontext = property(lambda _self: forking.Context(), lambda _self, _value: None)
 
     def __init__(self, system: Any, logDefs: Any = None) -> None:
         system.capabilities.update({"Thespian ActorSystem Name": BASE, "Thespian ActorSystem Version": 1})
@@ -436,8 +346,8 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]
             self._forget_tree()
             raise
         self.transport.tree_end = self._tree.end
-        if _Popen.latest is not None:
-            _Popen.latest.wait()
+        if forking.Popen.latest is not None:
+            forking.Popen.latest.wait()
 
     def shutdown(self) -> None:
         """The engine's; after that every process of the tree is at its end, and the directory free again."""

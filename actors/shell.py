@@ -35,6 +35,7 @@ from setproctitle import setproctitle
 from thespian.actors import Actor, ActorAddress, ActorExitRequest, ActorSystemMessage, WakeupMessage
 
 from springline.actors import bus
+from springline.actors.addresses import address_of, path_of
 from springline.actors.endpoint import AsyncEndpoint
 from springline.actors.lifecycle import Ask, Exiting, Ping, Pong, Ready, Reply, Start, Stop
 from springline.actors.logs import log_to
@@ -166,7 +167,7 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
     @property
     def bus_path(self) -> str:
         """This actor's own bus path."""
-        return bus.path_of(self.myAddress)
+        return path_of(self.myAddress)
 
     @property
     def bus_directory(self) -> str:
@@ -234,7 +235,7 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
             return
         match message:
             case Ask(id=ask_id, body=body):
-                self._handle(body, Sender(bus.path_of(address), ask_id, self.tell))
+                self._handle(body, Sender(path_of(address), ask_id, self.tell))
             case Reply(id=ask_id, value=value):
                 self._resolve(ask_id, value)
             case WakeupMessage(payload=_Look() as look):
@@ -246,7 +247,7 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
             case ActorSystemMessage():
                 self._engine(message)
             case Ping(seq=seq):
-                self.tell(bus.path_of(address), Pong(self.name, self.generation, seq))
+                self.tell(path_of(address), Pong(self.name, self.generation, seq))
             case Start():
                 self._adopt(message, self.bus_directory)
                 if self.start(message.args) is not LATER:
@@ -255,12 +256,12 @@ class Shell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
                 if self.stop() is not LATER:
                     self.exit("told to stop")
             case _:
-                self._handle(message, Sender(bus.path_of(address), None, self.tell))
+                self._handle(message, Sender(path_of(address), None, self.tell))
 
     def _engine(self, message: Any) -> None:
         child = getattr(message, "childAddress", None)
         if child is not None:
-            self.child_exited(bus.path_of(child))
+            self.child_exited(path_of(child))
 
     def _handle(self, message: object, sender: Sender) -> None:
         try:
@@ -403,20 +404,20 @@ class IoShell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
         """Called by Thespian; passes on to the asyncio thread what is not about the process itself."""
         match message:
             case Start():
-                directory = os.path.dirname(bus.path_of(self.myAddress))
+                directory = os.path.dirname(path_of(self.myAddress))
                 self._adopt(message, directory)
                 self.loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=self._run, args=(message, directory), name="io", daemon=True)
                 self._thread.start()
             case Ping(seq=seq):
-                path = bus.path_of(sender)
+                path = path_of(sender)
                 self.loop.call_soon_threadsafe(self._pong, path, seq)
             case Stop() | ActorExitRequest():
                 self._leave(told=isinstance(message, Stop))
             case ActorSystemMessage():
                 pass
             case _:
-                self.loop.call_soon_threadsafe(self._received, bus.path_of(sender), message)
+                self.loop.call_soon_threadsafe(self._received, path_of(sender), message)
 
     def _pong(self, path: str, seq: int) -> None:
         if hasattr(self, "endpoint"):
@@ -430,7 +431,7 @@ class IoShell(_Dispatch, Actor):  # type: ignore[misc]  # thespian is untyped
             self.loop.call_soon_threadsafe(self._finish)
             self._thread.join(STOP_PATIENCE + 1)
         if told:
-            self.send(bus.address(self.parent, ""), Exiting(self.name, self.generation, "told to stop", normal=True))
+            self.send(address_of(self.parent, ""), Exiting(self.name, self.generation, "told to stop", normal=True))
             self.send(self.myAddress, ActorExitRequest())
 
     def _finish(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 
 from springline.actors import bus
+from springline.actors.addresses import path_of
 from springline.actors.endpoint import Client
 from springline.actors.lifecycle import Start
 from springline.errors import SpringlineError
@@ -24,7 +25,7 @@ def main() -> None:
         system = bus.start_system(directory)
         client = Client(directory)
         try:
-            root = bus.path_of(system.createActor(Supervisor))
+            root = path_of(system.createActor(Supervisor))
             client.tell(root, Start("shop", 1, TREE, client.path))
             client.listen(timeout=10)  # Ready
             print("apples:", client.ask("shop.apples", Add(2)))

@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from springline.actors import bus
+from springline.actors import bus, forking
 from springline.actors.lifecycle import Exiting, Ping, Pong, Ready, Start, Stop
 from springline.actors.names import sweep, unregister
 from springline.actors.shell import LATER, Sender, Shell, receives
@@ -184,7 +184,7 @@ class Supervisor(Shell):
 
     def _start(self, spec: ChildSpec, generation: int) -> None:
         try:
-            address, process = bus.start_child(self, spec.actor)
+            address, process = forking.start_child(self, spec.actor)
         except LocalFault as error:
             self.send(self.myAddress, _Ended(spec.name, generation, error.message))
             return

@@ -21,7 +21,7 @@ FORBIDDEN = {
     "supervisors": ABOVE,
     "doctor": {"protocols", "node", "links", "control", "cli"},
 }
-THESPIAN = {"actors/bus.py", "actors/guard.py", "actors/shell.py", "node.py"}
+THESPIAN = {"actors/addresses.py", "actors/bus.py", "actors/forking.py", "actors/shell.py"}
 
 
 def modules() -> list[Path]:

@@ -9,13 +9,14 @@ import select
 import sys
 
 from springline.actors import bus
+from springline.actors.addresses import path_of
 from springline.tests.actors.cast import Peer
 
 
 def main(directory: str) -> None:
     system = bus.start_system(directory)
     ended = bus.tree_end(system)
-    print(bus.path_of(system.createActor(Peer)), flush=True)
+    print(path_of(system.createActor(Peer)), flush=True)
     ready, _, _ = select.select([ended, sys.stdin], [], [])
     if ended in ready:
         print("gone", flush=True)

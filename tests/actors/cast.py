@@ -12,7 +12,8 @@ from typing import Any
 import psutil
 from thespian.actors import Actor, ActorExitRequest, ActorSystemMessage, ChildActorExited
 
-from springline.actors import bus
+from springline.actors import forking
+from springline.actors.addresses import address_of, path_of
 from springline.actors.lifecycle import Ask, Reply
 
 
@@ -49,7 +50,7 @@ class Peer(Actor):  # type: ignore[misc]
         return os.getpid()
 
     def say(self, target: str, message: Any) -> None:
-        self.send(bus.address(target, os.path.dirname(bus.path_of(self.myAddress))), message)
+        self.send(address_of(target, os.path.dirname(path_of(self.myAddress))), message)
 
     def note(self, number: Any, _ballast: bytes = b"") -> None:
         self.seen.append(number)
@@ -77,13 +78,13 @@ class Peer(Actor):  # type: ignore[misc]
 
     def start_child(self) -> int:
         """The process that the bus's own helper names."""
-        child, process = bus.start_child(self, Peer)
+        child, process = forking.start_child(self, Peer)
         self.children.append(child)
         return int(process.pid)
 
     def start_child_and_stop_it(self) -> int:
         """Before it can say hello."""
-        _, process = bus.start_child(self, Peer)
+        _, process = forking.start_child(self, Peer)
         os.kill(process.pid, signal.SIGSTOP)
         return int(process.pid)
 

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from springline.actors import bus
+from springline.actors.addresses import path_of
 from springline.actors.endpoint import Client
 from springline.actors.wire import Mailbox
 from springline.tests.actors.cast import Peer
@@ -141,7 +142,7 @@ class Stage:
 
     def peer(self) -> Actor:
         """A new actor."""
-        return Actor(self.client, bus.path_of(self.system.createActor(Peer)))
+        return Actor(self.client, path_of(self.system.createActor(Peer)))
 
     def close(self) -> None:
         """Shut down, unless the test has done so."""

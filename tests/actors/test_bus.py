@@ -14,6 +14,7 @@ import pytest
 from thespian.actors import PoisonMessage
 
 from springline.actors import bus
+from springline.actors.addresses import address_of, path_of
 from springline.actors.datagram import Fd
 from springline.actors.lifecycle import Ask, Reply
 from springline.actors.names import alive, register
@@ -309,11 +310,11 @@ def test_the_engines_log_actor_works(stage: Stage) -> None:
 
 
 def test_addresses(directory: str) -> None:
-    named, path = bus.address("service", directory), os.path.join(directory, "1.abc")
-    assert bus.path_of(named) == os.path.join(directory, "service")
-    assert bus.path_of(bus.address(path, "/elsewhere")) == path
-    assert named == bus.address("service", directory)
-    assert named != bus.address("other", directory)
+    named, path = address_of("service", directory), os.path.join(directory, "1.abc")
+    assert path_of(named) == os.path.join(directory, "service")
+    assert path_of(address_of(path, "/elsewhere")) == path
+    assert named == address_of("service", directory)
+    assert named != address_of("other", directory)
     assert pickle.loads(pickle.dumps(named)) == named
     assert str(named.addressDetails) == "service"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from springline.actors import bus
+from springline.actors.addresses import path_of
 from springline.actors.endpoint import Client
 from springline.actors.finding import DHT, MDNS, NETWORK, PORTS, Health, HowItGoes, NetworkChanged
 from springline.actors.lifecycle import Ready, Start
@@ -56,7 +56,7 @@ class Scene:
         for name, ear in self.ears.items():
             register(stage.directory, name, ear.path)
         monitor = stage.system.createActor(Dreamer)
-        self.client.tell(bus.path_of(monitor), Start(NETWORK, 1, args, self.client.path))
+        self.client.tell(path_of(monitor), Start(NETWORK, 1, args, self.client.path))
         started = self.client.listen(PATIENCE)
         assert started is not None
         assert isinstance(started[1], Ready)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from springline.actors import bus
+from springline.actors.addresses import path_of
 from springline.actors.endpoint import Client
 from springline.actors.lifecycle import Exiting, Ready, Start, Stop
 from springline.actors.names import is_registered, registered
@@ -37,7 +38,7 @@ class Stage:
         self.client = Client(self.directory)
 
     def raise_curtain(self, spec: SupervisorSpec) -> object:
-        root = bus.path_of(self.system.createActor(Supervisor))
+        root = path_of(self.system.createActor(Supervisor))
         self.client.tell(root, Start("top", 1, spec, self.client.path))
         return self.news()
 
