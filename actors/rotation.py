@@ -143,8 +143,9 @@ class Rotation:
             candidates.popitem(last=False)
 
     def forget(self, device: UUID) -> None:
-        """It was paired anew: nothing of before may be taken up any more."""
+        """It was paired anew: nothing of before may be taken up any more, or counts."""
         self._candidates.pop(device, None)
+        self._refusals.pop(device, None)
 
     # -- the conversation ------------------------------------------------------------------------------------------
 

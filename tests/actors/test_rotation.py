@@ -434,6 +434,15 @@ def test_who_hangs_up_again_and_again_is_tried_with_the_recovery_key() -> None:
         made.finished(FOLLOWER, b"session", b"secret")
 
 
+def test_what_a_device_refused_before_it_was_paired_anew_does_not_count() -> None:
+    kept = EncryptedSessionKeys(key(1), NOW)
+    made, _ = World((kept, kept)).keystore(LEADER)
+    assert made.recover(FOLLOWER, 1) is None
+    made.forget(FOLLOWER)
+    assert made.recover(FOLLOWER, 2) is None
+    assert made.recover(FOLLOWER, 3) == kept.recovery
+
+
 def test_candidates_are_bounded() -> None:
     made, _ = World((EncryptedSessionKeys(key(1), NOW), EncryptedSessionKeys(key(1), NOW))).keystore(LEADER)
     for number in range(20):
